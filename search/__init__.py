@@ -1,0 +1,1 @@
+"""How to search: an Optuna study over stacks of training runs, and the `raretune` command."""

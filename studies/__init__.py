@@ -1,0 +1,1 @@
+"""What to search: study definitions and the bundled example tables."""

@@ -1,0 +1,1 @@
+"""One imbalance-aware training run, or a stack of them at once. Knows nothing of Optuna."""
