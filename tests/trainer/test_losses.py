@@ -1,0 +1,100 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from trainer.losses import bce, focal_loss, smoothed_focal_loss, weighted_bce
+
+K, B, L = 3, 16, 4
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(K, B, L, generator=generator, dtype=torch.float64)
+    targets = (torch.rand(K, B, L, generator=generator) < 0.3).double()
+    pos_weight = 10 * torch.rand(K, 1, L, generator=generator, dtype=torch.float64) + 0.1
+    return logits, targets, pos_weight
+
+
+def gammas(*values):
+    return torch.tensor(values, dtype=torch.float64).view(-1, 1, 1)
+
+
+def test_bce_is_torchs_own(batch):
+    logits, targets, _ = batch
+    expected = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    torch.testing.assert_close(bce(logits, targets), expected)
+
+
+def test_weighted_bce_is_torchs_own(batch):
+    logits, targets, pos_weight = batch
+    expected = functional.binary_cross_entropy_with_logits(
+        logits, targets, pos_weight=pos_weight, reduction="none"
+    )
+    torch.testing.assert_close(weighted_bce(logits, targets, pos_weight=pos_weight), expected)
+
+
+def test_focal_loss_without_focus_is_weighted_bce(batch):
+    logits, targets, pos_weight = batch
+    found = focal_loss(logits, targets, gamma=gammas(0, 0, 0), pos_weight=pos_weight)
+    assert torch.equal(found, weighted_bce(logits, targets, pos_weight=pos_weight))
+
+
+def test_focal_loss_is_the_papers_formula_for_each_member(batch):
+    logits, targets, pos_weight = batch
+    gamma = gammas(0.5, 2.0, 5.0)
+    p_t = torch.where(targets > 0, torch.sigmoid(logits), 1 - torch.sigmoid(logits))
+    weight = torch.where(targets > 0, pos_weight, 1.0)
+    expected = -weight * (1 - p_t) ** gamma * torch.log(p_t)
+    torch.testing.assert_close(
+        focal_loss(logits, targets, gamma=gamma, pos_weight=pos_weight), expected
+    )
+
+
+@given(logit=st.floats(-1e4, 1e4), gamma=st.floats(0, 10), target=st.sampled_from([0.0, 1.0]))
+@settings(max_examples=100, deadline=None)
+def test_focal_loss_and_its_gradient_stay_finite(logit, gamma, target):
+    logits = torch.tensor([[[logit]]], requires_grad=True)
+    loss = focal_loss(
+        logits,
+        torch.tensor([[[target]]]),
+        gamma=torch.tensor([[[gamma]]]),
+        pos_weight=torch.tensor([[[100.0]]]),
+    )
+    loss.sum().backward()
+    assert torch.isfinite(loss).all()
+    assert loss.item() >= 0
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_focus_discounts_easy_rows_more_than_hard_ones():
+    logits = torch.tensor([[[4.0], [-1.0]]])
+    targets = torch.ones(1, 2, 1)
+    plain = bce(logits, targets)
+    focal = focal_loss(logits, targets, gamma=torch.full((1, 1, 1), 3.0), pos_weight=torch.ones(1))
+    easy, hard = (focal / plain).flatten().tolist()
+    assert easy < 0.001 < 0.1 < hard < 1
+
+
+def test_smoothed_bce_is_torchs_own_with_soft_targets(batch):
+    logits, targets, _ = batch
+    smoothing = torch.tensor([0.0, 0.1, 0.4], dtype=torch.float64).view(-1, 1, 1)
+    soft = targets * (1 - smoothing) + smoothing / 2
+    expected = functional.binary_cross_entropy_with_logits(logits, soft, reduction="none")
+    found = smoothed_focal_loss(
+        logits, targets, gamma=gammas(0, 0, 0), pos_weight=torch.ones(1), smoothing=smoothing
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_without_smoothing_the_smoothed_loss_is_bitwise_the_plain_one(batch):
+    """A member without smoothing must not change because a neighbour has some."""
+    logits, targets, pos_weight = batch
+    arguments = {"gamma": gammas(0, 2, 3), "pos_weight": pos_weight}
+    smoothing = torch.zeros(K, 1, L, dtype=torch.float64)
+    assert torch.equal(
+        smoothed_focal_loss(logits, targets, **arguments, smoothing=smoothing),
+        focal_loss(logits, targets, **arguments),
+    )

@@ -1,0 +1,56 @@
+"""The guide's losses on a stack's logits, unreduced and pure.
+
+All three are one formula: focal loss with gamma = 0 is weighted cross-entropy, and with unit
+weights plain cross-entropy. So members with different loss types share a stack as tensors.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
+
+
+def bce(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy per row and label, in nats; any shape, unreduced.
+
+    `targets` hold 0.0 or 1.0. Equals torch.nn.functional.binary_cross_entropy_with_logits.
+    """
+    return -F.logsigmoid(torch.where(targets > 0, logits, -logits))
+
+
+def weighted_bce(logits: Tensor, targets: Tensor, *, pos_weight: Tensor) -> Tensor:
+    """Cross-entropy in which a positive counts `pos_weight` (broadcastable to the logits) times.
+
+    Equals torch.nn.functional.binary_cross_entropy_with_logits with the same pos_weight.
+    """
+    return torch.where(targets > 0, pos_weight, 1.0) * bce(logits, targets)
+
+
+def focal_loss(logits: Tensor, targets: Tensor, *, gamma: Tensor, pos_weight: Tensor) -> Tensor:
+    """Binary focal loss per row and label; gamma = 0 is weighted cross-entropy.
+
+    Shapes (K members, B rows, L labels):
+        logits      (K, B, L)  raw scores
+        targets     (K, B, L)  0.0 or 1.0
+        gamma       (K, 1, 1)  focusing exponent, >= 0
+        pos_weight  (K, 1, L)  weight of a positive, > 0
+        returns     (K, B, L)  nats, unreduced
+
+    Source: Lin et al. 2017, arXiv:1708.02002, eq. 5, with alpha as torch's pos_weight.
+    """
+    signed = torch.where(targets > 0, logits, -logits)
+    weight = torch.where(targets > 0, pos_weight, 1.0)
+    focus = torch.exp(gamma * F.logsigmoid(-signed))  # (1 - p_t)**gamma, safe for large logits
+    return -weight * focus * F.logsigmoid(signed)
+
+
+def smoothed_focal_loss(
+    logits: Tensor, targets: Tensor, *, gamma: Tensor, pos_weight: Tensor, smoothing: Tensor
+) -> Tensor:
+    """Focal loss against smoothed targets t (1 - s) + s / 2, with s = `smoothing` (K, 1, L).
+
+    A loss is linear in its target, so this mixes the losses of both hard targets.
+    Source: Szegedy et al. 2016, arXiv:1512.00567, sec. 7, for two classes per label.
+    """
+    as_given = focal_loss(logits, targets, gamma=gamma, pos_weight=pos_weight)
+    flipped = focal_loss(logits, 1 - targets, gamma=gamma, pos_weight=pos_weight)
+    return (1 - smoothing / 2) * as_given + smoothing / 2 * flipped
