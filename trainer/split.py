@@ -1,0 +1,163 @@
+"""Rows into train, validation and test parts (or folds), stratified over all labels at once.
+
+A unit is a row, or a group of rows. Iterative stratification (Sechidis et al. 2011,
+doi:10.1007/978-3-642-23808-6_10) deals out the units that hold a positive; those that hold none
+then fill the parts up to their shares of the rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from iterstrat.ml_stratifiers import IterativeStratification
+
+from trainer.errors import ConfigError, TableError
+
+PARTS = ("train", "validation", "test")
+MIN_EACH = 2  # positives, and negatives, of every label in every part
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row indices of the three parts: sorted int64, disjoint, together every row."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def split_rows(
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    *,
+    label_names: Sequence[str],
+    val_size: float,
+    test_size: float,
+    seed: int,
+) -> Split:
+    """Split N rows; the same arguments give the same split.
+
+    labels     (N, L) 0.0 or 1.0
+    groups     (N,) int64 codes from 0, or None; a group stays in one part
+    val_size   share of all rows, in (0, 1)
+    test_size  share of all rows, in [0, 1); 0 leaves the test part empty
+
+    Raises ConfigError for shares or a seed out of range, TableError when groups group nothing or
+    too much, or when a part would hold under 2 positives or 2 negatives of a label.
+    """
+    _check_settings(val_size, test_size, seed)
+    shares = np.array([1 - val_size - test_size, val_size, test_size])
+    shares = shares[shares > 0]
+    if groups is not None:
+        _check_groups(groups, n_parts=len(shares))
+    part = _deal(labels, groups, shares, seed)
+    _check_parts(labels, groups, part, shares, label_names)
+    train, validation, test = (np.flatnonzero(part == k) for k in range(len(PARTS)))
+    return Split(train, validation, test)
+
+
+def fold_rows(
+    labels: np.ndarray, groups: np.ndarray | None, *, n_folds: int, seed: int
+) -> np.ndarray:
+    """Deal N rows into folds of equal share, stratified as in `split_rows`.
+
+    labels   (N, L) 0.0 or 1.0
+    groups   (N,) integer codes, or None; a group stays in one fold
+    returns  (N,) int64 fold of each row, 0 to n_folds - 1
+
+    Raises TableError when there are fewer rows, or groups, than folds.
+    """
+    n_units = len(labels) if groups is None else len(np.unique(groups))
+    if n_units < n_folds:
+        raise TableError(
+            f"{n_folds} folds need as many {'rows' if groups is None else 'groups'}, got {n_units};"
+            " give the part more rows with --val_size"
+        )
+    return _deal(labels, groups, np.full(n_folds, 1 / n_folds), seed)
+
+
+def _deal(
+    labels: np.ndarray, groups: np.ndarray | None, shares: np.ndarray, seed: int
+) -> np.ndarray:
+    """(N,) int64 part of each row, parts of the given shares (P,)."""
+    random = np.random.default_rng(seed)
+    if groups is None:
+        return _deal_units(labels > 0, np.ones(len(labels), dtype=np.int64), shares, random)
+    _, unit, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    positives = np.zeros((len(sizes), labels.shape[1]), dtype=np.int64)
+    np.add.at(positives, unit, labels > 0)
+    # A group counts once for each of: at least 1, 2, 4, ... positives of a label.
+    n_powers = int(positives.max()).bit_length()
+    strata = np.hstack([positives >= 2**power for power in range(max(n_powers, 1))])
+    return _deal_units(strata, sizes, shares, random)[unit]
+
+
+def _deal_units(
+    strata: np.ndarray, sizes: np.ndarray, shares: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    """(U,) int64 part of each unit, from its strata (U, S) bool and its number of rows (U,)."""
+    order = random.permutation(len(strata))
+    holds = np.asarray(strata.any(axis=1))[order]
+    some, none = order[holds], order[~holds]
+    part = np.empty(len(strata), dtype=np.int64)
+    part[some] = IterativeStratification(strata[some], shares, random)
+    dealt = np.bincount(part[some], weights=sizes[some], minlength=len(shares))
+    wanted = (shares * sizes.sum() - dealt).tolist()
+    filled = []
+    for size in sizes[none].tolist():
+        neediest = wanted.index(max(wanted))
+        wanted[neediest] -= size
+        filled.append(neediest)
+    part[none] = filled
+    return part
+
+
+def _check_settings(val_size: float, test_size: float, seed: int) -> None:
+    if not 0 < val_size < 1:
+        raise ConfigError(f"--val_size must be over 0 and under 1, got {val_size}; try 0.15")
+    if not 0 <= test_size < 1:
+        raise ConfigError(f"--test_size must be 0 or more and under 1, got {test_size}; try 0.15")
+    if val_size + test_size >= 1:
+        raise ConfigError(
+            f"--val_size {val_size} and --test_size {test_size} leave no rows to train on; "
+            "their sum must be under 1"
+        )
+    if seed < 0:
+        raise ConfigError(f"--seed must be 0 or more, got {seed}")
+
+
+def _check_groups(groups: np.ndarray, n_parts: int) -> None:
+    n_groups = len(np.unique(groups))
+    if n_groups == len(groups):
+        raise TableError(
+            f"the group column has a value of its own in each of {len(groups)} rows, so it groups "
+            "nothing; leave --group away (if it names rows, give it to --id)"
+        )
+    if n_groups < n_parts:
+        raise TableError(
+            f"the group column has only {n_groups} {'group' if n_groups == 1 else 'groups'} for "
+            f"{n_parts} parts; name a finer column with --group or leave it away"
+        )
+
+
+def _check_parts(
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    part: np.ndarray,
+    shares: np.ndarray,
+    label_names: Sequence[str],
+) -> None:
+    for label, name in zip(labels.T, label_names, strict=True):
+        for value, kind in ((1, "positives"), (0, "negatives")):
+            held = np.bincount(part[label == value], minlength=len(shares))
+            if held.min() >= MIN_EACH:
+                continue
+            rows = np.flatnonzero(label == value)
+            among = "" if groups is None else f" in {len(np.unique(groups[rows]))} groups"
+            needed = int(np.ceil(MIN_EACH / shares.min()))
+            raise TableError(
+                f"label column {name!r} has {len(rows)} {kind}{among}, and the "
+                f"{PARTS[held.argmin()]} part got {held.min()} where {MIN_EACH} are needed; some "
+                f"{needed} would do: leave the label away, or raise the smaller of --val_size and "
+                "--test_size"
+            )
