@@ -1,0 +1,58 @@
+"""Shared small data: rare labels that a network can learn, in memory and as a CSV."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from trainer.data import TrainingData, pad_columns
+
+torch.set_num_threads(1)
+
+LABELS = ("rare", "rarer")
+
+
+def draw_table(rows: int = 900, seed: int = 0) -> pd.DataFrame:
+    """Two rare labels that depend on two of four numbers, a category, groups of three and an id."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(rows, 4))
+    score = 1.6 * x[:, 0] + x[:, 1] * (x[:, 1] > 0)
+    table = pd.DataFrame(x, columns=["a", "b", "c", "d"])
+    table.loc[random.random(rows) < 0.05, "c"] = np.nan
+    table["site"] = random.choice(["north", "south", "west"], rows)
+    table["family"] = np.arange(rows) // 3
+    table["person"] = [f"{i:05d}" for i in range(rows)]
+    table["rare"] = (score + random.normal(size=rows) > 3.0).astype(int)
+    table["rarer"] = (score - x[:, 2] + random.normal(size=rows) > 3.6).astype(int)
+    return table
+
+
+@pytest.fixture(scope="session")
+def table_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("table") / "clinic.csv"
+    draw_table().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def data() -> TrainingData:
+    """300 train and 200 validation rows, 5 features, 3 labels."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(500, 5, generator=generator)
+    noise = torch.randn(500, 3, generator=generator)
+    y = (x[:, :3] * 1.5 + noise > 2.2).float()
+    return TrainingData(
+        x_train=pad_columns(x[:300], 16),
+        y_train=pad_columns(y[:300], 8, value=1.0),
+        x_validation=pad_columns(x[300:], 16),
+        y_validation=y[300:].contiguous(),
+        folds=torch.arange(200) % 5,
+        features=5,
+        labels=("one", "two", "three"),
+    )

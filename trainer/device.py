@@ -1,0 +1,20 @@
+"""The device a run computes on."""
+
+import torch
+
+from trainer.errors import ConfigError
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device named auto (a GPU if there is one), cpu or cuda; raises ConfigError."""
+    has_cuda = torch.cuda.is_available()
+    if name == "auto":
+        name = "cuda" if has_cuda else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {name!r} is not known; choose auto, cpu or cuda")
+    if name == "cuda" and not has_cuda:
+        raise ConfigError(
+            "--device cuda: this torch finds no CUDA device; use --device cpu, or install a CUDA "
+            "build of torch and a driver"
+        )
+    return torch.device(name)

@@ -1,0 +1,187 @@
+"""Train K configurations as one stack; a single run is a stack of one.
+
+    results = fit(data, configs, on_epoch)
+
+After each epoch the members' scores go to `on_epoch`, which says who goes on: the one seam to a
+search. Members leave when they are told to, when they stop improving, when they have had their
+epochs or when their loss is no longer finite; the others train on as if nothing had happened.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trainer.config import TrainConfig
+from trainer.data import TrainingData
+from trainer.errors import ConfigError
+from trainer.evaluation import Evaluation, evaluate
+from trainer.metrics import rank
+from trainer.model import Shape, named_parameters, predict_probabilities
+from trainer.stack import start_stack, train_epoch
+from trainer.thresholds import (
+    cross_fitted_counts,
+    parse_threshold_metric,
+    shrunk_labels,
+)
+from trainer.validation import Validation, choose_thresholds, validate
+
+StopReason = Literal["epochs", "patience", "caller", "non_finite"]
+HistoryRow = dict[str, float]
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One epoch of a stack: who ran, how they score.
+
+    `members` are positions in the configs given to `fit`, K of them; `scores` maps the names of
+    `Validation.macro` to (K,) values in that order; `loss` (K,) is the mean training loss.
+    """
+
+    epoch: int
+    members: Sequence[int]
+    scores: Mapping[str, Sequence[float]]
+    loss: Sequence[float]
+    validation: Validation
+
+
+OnEpoch = Callable[[EpochReport], Sequence[bool]]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """One member's best epoch.
+
+    `parameters` are float32 on the CPU, named and shaped as in trainer.model; None, as `thresholds`
+    and `evaluation`, if no epoch had finite scores. `scores` are the validation scores of the best
+    epoch, `history` has a row an epoch. `shrunk` names labels whose thresholds lean on the pooled
+    labels for want of positives.
+    """
+
+    config: TrainConfig
+    history: list[HistoryRow]
+    best_epoch: int
+    stopped: StopReason
+    scores: dict[str, float]
+    parameters: dict[str, Tensor] | None
+    thresholds: dict[str, float] | None
+    evaluation: Evaluation | None
+    shrunk: tuple[str, ...] = ()
+
+
+@dataclass
+class _Run:
+    """Bookkeeping of one member."""
+
+    config: TrainConfig
+    history: list[HistoryRow] = field(default_factory=list)
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    best_parameters: Tensor | None = None
+    stopped: StopReason | None = None
+
+    def record(self, row: HistoryRow, parameters: Tensor) -> None:
+        """Note an epoch, keep its parameters (P,) if they are the best, decide whether to stop."""
+        self.history.append(row)
+        metric = self.config.early_stop_metric
+        score = -row["validation_loss"] if metric == "loss" else row[metric]
+        finite = math.isfinite(row["loss"]) and math.isfinite(row["validation_loss"])
+        if finite and score > self.best_score + (self.config.min_delta if self.best_epoch else 0):
+            self.best_score, self.best_epoch = score, len(self.history)
+            self.best_parameters = parameters.clone()
+        if not finite:
+            self.stopped = "non_finite"
+        elif len(self.history) >= self.config.epochs:
+            self.stopped = "epochs"
+        elif len(self.history) - self.best_epoch >= self.config.early_stop_patience:
+            self.stopped = "patience"
+
+
+def fit(
+    data: TrainingData, configs: Sequence[TrainConfig], on_epoch: OnEpoch | None = None
+) -> list[TrainResult]:
+    """Train the configs together and return their results in the same order.
+
+    The configs must share their `stack_key` (ConfigError). `on_epoch` gets an EpochReport after
+    each epoch and returns K booleans: which of `report.members` go on.
+    """
+    if not configs:
+        return []
+    keys = {config.stack_key for config in configs}
+    if len(keys) > 1:
+        raise ConfigError(f"configs of one stack must share batch size, depth and width: {keys}")
+    torch.set_flush_denormal(True)
+    stack = start_stack(data, configs)
+    shape = stack.shape
+    runs = [_Run(config) for config in configs]
+    members = list(range(len(configs)))
+    while members:
+        loss = train_epoch(stack, data, [config.lr for config in stack.configs]).tolist()
+        report = _report(members, runs, loss, validate(stack, data))
+        for k, member in enumerate(members):
+            runs[member].record(_history_row(report, k, data.labels), stack.parameters[k])
+        wanted = on_epoch(report) if on_epoch else [True] * len(members)
+        stay = []
+        for k, (member, go_on) in enumerate(zip(members, wanted, strict=True)):
+            run = runs[member]
+            if run.stopped is None and not go_on:
+                run.stopped = "caller"
+            if run.stopped is None:
+                stay.append(k)
+        if len(stay) < len(members):
+            stack = stack.select(stay)
+            members = [members[k] for k in stay]
+    return [_finish(run, data, shape) for run in runs]
+
+
+def _report(
+    members: Sequence[int], runs: Sequence[_Run], loss: Sequence[float], validation: Validation
+) -> EpochReport:
+    scores = {name: values.tolist() for name, values in validation.macro.items()}
+    epoch = len(runs[members[0]].history) + 1
+    return EpochReport(epoch, tuple(members), scores, loss, validation)
+
+
+def _history_row(report: EpochReport, k: int, labels: Sequence[str]) -> HistoryRow:
+    scores = {name: values[k] for name, values in report.scores.items()}
+    row = {"epoch": report.epoch, "loss": report.loss[k], "validation_loss": scores.pop("loss")}
+    row |= scores
+    for i, label in enumerate(labels):
+        row[f"f1_{label}"] = float(report.validation.f1[k, i])
+        row[f"predicted_share_{label}"] = float(report.validation.predicted_share[k, i])
+    return row
+
+
+def _finish(run: _Run, data: TrainingData, shape: Shape) -> TrainResult:
+    """Go back to the best epoch and choose the thresholds there, from validation rows only."""
+    if run.stopped is None:
+        raise AssertionError("a run ends with a reason")
+    if run.best_parameters is None:
+        return TrainResult(run.config, run.history, 0, run.stopped, {}, None, None, None)
+    probabilities = predict_probabilities(run.best_parameters[None], shape, data.x_validation)
+    ranking = rank(probabilities, data.y_validation, data.folds)
+    metric = parse_threshold_metric(run.config.threshold_metric)
+    optimize = run.config.optimize_thresholds
+    thresholds = choose_thresholds(ranking, metric, optimize=optimize)[0].cpu()
+    shrunk = shrunk_labels(ranking).tolist() if optimize else [False] * len(data.labels)
+    counts = cross_fitted_counts(ranking, metric) if optimize else None
+    row = run.history[run.best_epoch - 1]
+    return TrainResult(
+        config=run.config,
+        history=run.history,
+        best_epoch=run.best_epoch,
+        stopped=run.stopped,
+        scores={k: v for k, v in row.items() if not k.startswith(("f1_", "predicted_share_"))},
+        parameters={
+            name: tensor.cpu()
+            for name, tensor in named_parameters(run.best_parameters, shape).items()
+        },
+        thresholds=dict(zip(data.labels, thresholds.tolist(), strict=True)),
+        evaluation=evaluate(
+            probabilities[0].cpu(), data.y_validation.cpu(), thresholds, data.labels, counts=counts
+        ),
+        shrunk=tuple(label for label, few in zip(data.labels, shrunk, strict=True) if few),
+    )

@@ -1,0 +1,142 @@
+"""A stack of K multilayer perceptrons of one shape, as plain tensors with a leading axis K.
+
+Each member is one row of a flat (K, P) tensor; its layers are views of that row. Sizes that meet in
+a product are padded to the width of a vector register, and padding stays zero for ever: members
+then come out bit for bit the same whatever stands beside them.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ROWS_AT_ONCE = 32768
+
+
+def padded(size: int, multiple: int) -> int:
+    """Return the least multiple that is at least `size`."""
+    return -(-size // multiple) * multiple
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of one network: D features, `num_layers` hidden layers of width H, L labels."""
+
+    features: int
+    labels: int
+    hidden_dim: int
+    num_layers: int
+
+    @property
+    def inputs(self) -> int:
+        """D padded to a multiple of 16."""
+        return padded(self.features, 16)
+
+    @property
+    def outputs(self) -> int:
+        """L padded to a multiple of 8."""
+        return padded(self.labels, 8)
+
+    @property
+    def layers(self) -> list[tuple[int, int]]:
+        """(inputs, outputs) of each layer, as stored."""
+        widths = [self.inputs, *[self.hidden_dim] * self.num_layers, self.outputs]
+        return list(itertools.pairwise(widths))
+
+    @property
+    def parameters(self) -> int:
+        """P: numbers a member holds, padded to a multiple of 16."""
+        return padded(sum((n_in + 1) * n_out for n_in, n_out in self.layers), 16)
+
+
+Layer = tuple[Tensor, Tensor]  # weight (K, inputs, outputs), bias (K, 1, outputs)
+
+
+def layers_of(flat: Tensor, shape: Shape) -> list[Layer]:
+    """Return the layers of a flat (K, P) tensor, as views."""
+    layers, start = [], 0
+    for n_in, n_out in shape.layers:
+        weight = flat[:, start : start + n_in * n_out].view(-1, n_in, n_out)
+        start += n_in * n_out
+        bias = flat[:, start : start + n_out].view(-1, 1, n_out)
+        start += n_out
+        layers.append((weight, bias))
+    return layers
+
+
+def initial_parameters(shape: Shape, generators: Sequence[torch.Generator]) -> Tensor:
+    """Draw each member's parameters (K, P) from its own generator, uniform in +-1/sqrt(inputs).
+
+    Source: the default of torch.nn.Linear; after LeCun et al. 1998, Efficient BackProp.
+    """
+    flat = torch.zeros(len(generators), shape.parameters, device=generators[0].device)
+    real = [shape.features, *[shape.hidden_dim] * shape.num_layers, shape.labels]
+    for member, generator in zip(flat, generators, strict=True):
+        for i, (weight, bias) in enumerate(layers_of(member[None], shape)):
+            n_in, n_out = real[i], real[i + 1]
+            bound = n_in**-0.5
+            for target in (weight[0, :n_in, :n_out], bias[0, :, :n_out]):
+                drawn = torch.empty(target.shape, device=flat.device)
+                target.copy_(drawn.uniform_(-bound, bound, generator=generator))
+    return flat
+
+
+def forward(layers: Sequence[Layer], x: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
+    """Return logits (K, B, outputs) of rows x (K, B, inputs); hidden layers are ReLU.
+
+    `masks`, one (K, B, H) tensor a hidden layer or none at all, multiply the hidden units: 0 drops
+    a unit, 1 / (1 - rate) keeps it (Srivastava et al. 2014, inverted as in torch.nn.Dropout).
+    """
+    for i, (weight, bias) in enumerate(layers[:-1]):
+        x = torch.relu(torch.baddbmm(bias, x, weight))
+        if masks:
+            x = x * masks[i]
+    weight, bias = layers[-1]
+    return torch.baddbmm(bias, x, weight)
+
+
+@torch.no_grad()
+def predict_logits(flat: Tensor, shape: Shape, x: Tensor) -> Tensor:
+    """Return logits (K, N, L) of the same rows x (N, inputs) for every member.
+
+    Members go one at a time and rows in chunks, so memory stays flat and neighbours play no part.
+    """
+    logits = x.new_empty(len(flat), len(x), shape.labels)
+    for member, out in zip(flat, logits, strict=True):
+        layers = layers_of(member[None], shape)
+        for start in range(0, len(x), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            out[rows] = forward(layers, x[None, rows])[0, :, : shape.labels]
+    return logits
+
+
+def predict_probabilities(flat: Tensor, shape: Shape, x: Tensor) -> Tensor:
+    """Return probabilities (K, N, L), the sigmoid of `predict_logits`, float32."""
+    return torch.stack([torch.sigmoid(member) for member in predict_logits(flat, shape, x)])
+
+
+def named_parameters(member: Tensor, shape: Shape) -> dict[str, Tensor]:
+    """Return one member's (P,) row as contiguous tensors without padding, for keeping.
+
+    Names and shapes: layers.I.weight (inputs, outputs), layers.I.bias (outputs,).
+    """
+    sizes = [shape.features, *[shape.hidden_dim] * shape.num_layers, shape.labels]
+    named = {}
+    for i, (weight, bias) in enumerate(layers_of(member[None], shape)):
+        n_in, n_out = sizes[i], sizes[i + 1]
+        named[f"layers.{i}.weight"] = weight[0, :n_in, :n_out].clone()
+        named[f"layers.{i}.bias"] = bias[0, 0, :n_out].clone()
+    return named
+
+
+def flat_parameters(named: Mapping[str, Tensor], shape: Shape) -> Tensor:
+    """Return the flat (1, P) tensor of what `named_parameters` returned."""
+    flat = torch.zeros(1, shape.parameters)
+    for i, (weight, bias) in enumerate(layers_of(flat, shape)):
+        kept_weight, kept_bias = named[f"layers.{i}.weight"], named[f"layers.{i}.bias"]
+        n_in, n_out = kept_weight.shape
+        weight[0, :n_in, :n_out] = kept_weight
+        bias[0, 0, :n_out] = kept_bias
+    return flat

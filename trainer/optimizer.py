@@ -1,0 +1,83 @@
+"""AdamW and gradient clipping for a stack, each member with its own rate, decay and norm.
+
+A member's parameters lie in one row of a (K, P) tensor, so that its whole update is a single fused
+kernel that reads nothing of its neighbours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass
+class AdamWState:
+    """Moments and step counts of K members.
+
+    Shapes: `mean` and `square` (K, P), `steps` (K,) float32, counted from 0.
+    """
+
+    mean: Tensor
+    square: Tensor
+    steps: Tensor
+
+    @classmethod
+    def zeros(cls, parameters: Tensor) -> "AdamWState":
+        """Return the state before the first step of `parameters` (K, P)."""
+        return cls(
+            torch.zeros_like(parameters),
+            torch.zeros_like(parameters),
+            torch.zeros(len(parameters), device=parameters.device),
+        )
+
+    def select(self, members: Tensor) -> "AdamWState":
+        """Return the state of the given members (indices into K) alone."""
+        return AdamWState(self.mean[members], self.square[members], self.steps[members])
+
+
+def clip_divisors(gradients: Tensor, max_norm: float) -> Tensor:
+    """Return what each member's gradient is divided by so that its 2-norm is at most `max_norm`.
+
+    Shapes: gradients (K, P), returns (K,), at least 1. Padding must be zero.
+    Source: Pascanu et al. 2013, arXiv:1211.5063, algorithm 1.
+    """
+    norms: Tensor = torch.linalg.vector_norm(gradients, dim=1)
+    return (norms / max_norm).clamp_min(1.0)
+
+
+def adamw_step(
+    parameters: Tensor,
+    gradients: Tensor,
+    state: AdamWState,
+    *,
+    lr: Sequence[float],
+    weight_decay: Sequence[float],
+    divisors: Tensor,
+) -> None:
+    """Take one AdamW step in place for every member, with its gradient over its divisor.
+
+    Shapes: parameters and gradients (K, P), divisors (K,); lr and weight_decay hold K numbers.
+    The gradients are overwritten by the divided ones.
+    Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2; as torch.optim.AdamW.
+    """
+    state.steps += 1
+    for k in range(len(parameters)):
+        torch._fused_adamw_(
+            [parameters[k]],
+            [gradients[k]],
+            [state.mean[k]],
+            [state.square[k]],
+            [],
+            [state.steps[k]],
+            lr=lr[k],
+            beta1=BETA1,
+            beta2=BETA2,
+            weight_decay=weight_decay[k],
+            eps=EPSILON,
+            amsgrad=False,
+            maximize=False,
+            grad_scale=divisors[k],
+        )
