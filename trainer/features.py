@@ -358,4 +358,4 @@ def _check_arrays(tensors: Mapping[str, np.ndarray], m: int) -> None:
 
 
 def _broken(reason: str) -> CheckpointError:
-    return CheckpointError(f"can't restore the features, {reason}; train the checkpoint anew")
+    return CheckpointError(f"its features can't be restored, {reason}")

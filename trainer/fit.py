@@ -8,7 +8,8 @@ epochs or when their loss is no longer finite; the others train on as if nothing
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -100,6 +101,17 @@ class _Run:
             self.stopped = "patience"
 
 
+@contextmanager
+def _denormals_flushed() -> Iterator[None]:
+    """Round denormal numbers to 0: AdamW's second moments turn into them, and they are slow."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_denormals_flushed()
 def fit(
     data: TrainingData, configs: Sequence[TrainConfig], on_epoch: OnEpoch | None = None
 ) -> list[TrainResult]:
@@ -113,7 +125,6 @@ def fit(
     keys = {config.stack_key for config in configs}
     if len(keys) > 1:
         raise ConfigError(f"configs of one stack must share batch size, depth and width: {keys}")
-    torch.set_flush_denormal(True)
     stack = start_stack(data, configs)
     shape = stack.shape
     runs = [_Run(config) for config in configs]

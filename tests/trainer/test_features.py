@@ -255,7 +255,7 @@ def test_a_state_with_a_wrong_array_is_refused(features, name, change):
     array = tensors.pop(name)
     if change:
         tensors[name] = change(array)
-    with pytest.raises(CheckpointError, match=r"can't restore the features, .*; train"):
+    with pytest.raises(CheckpointError, match=r"features can't be restored, ."):
         Features.from_state(tensors, description)
 
 
@@ -272,5 +272,5 @@ def test_a_state_with_a_wrong_array_is_refused(features, name, change):
 )
 def test_a_state_with_a_wrong_description_is_refused(features, change):
     tensors, description = features.to_state()
-    with pytest.raises(CheckpointError, match=r"can't restore the features, .*; train"):
+    with pytest.raises(CheckpointError, match=r"features can't be restored, ."):
         Features.from_state(tensors, description | change)
