@@ -1,0 +1,95 @@
+"""What each command does, behind search.cli, with the heavy imports."""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from search.interrupt import interruptible
+from search.records import count_states
+from search.session import Outcome, prepare, run_search
+from search.storage import shown
+from search.terminal import print_outcome, progress_view
+from studies.definition import StudyDefinition, load_definition
+from studies.examples import write_example
+from trainer.checkpoint import json_text, load_checkpoint
+from trainer.predict import predict_file
+
+
+def search(
+    study: str,
+    overrides: Mapping[str, Any],
+    *,
+    workspace: Path,
+    storage: str | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Run a search and print what it found."""
+    definition = _definition(study, _given(overrides))
+    progress = Console(stderr=True)
+    with interruptible() as interrupt:
+        prepared = prepare(definition, workspace, storage, device)
+        with progress_view(progress, definition.name) as view:
+            outcome = run_search(prepared, should_stop=interrupt, on_progress=view)
+    if as_json:
+        print(json_text(_as_json(outcome)))
+    else:
+        print_outcome(_result_console(), outcome)
+
+
+def predict(checkpoint: Path, csv: Path, output: Path, id_columns: Sequence[str] | None) -> None:
+    """Write predictions and say how many."""
+    rows = predict_file(load_checkpoint(checkpoint), csv, output, id_columns)
+    print(f"{rows} rows predicted to {output}")
+
+
+def example(name: str, output: Path, *, rows: int | None, seed: int) -> None:
+    """Write an example table and say what it is."""
+    written = write_example(name, output, rows=rows, seed=seed)
+    print(f"{written} rows of {name} written to {output}")
+
+
+def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave away what the command line did not name."""
+    given: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if isinstance(value, Mapping):
+            value = _given(value)
+        if value is not None and value != {} and value != []:
+            given[key] = value
+    return given
+
+
+def _definition(study: str, overrides: dict[str, Any]) -> StudyDefinition:
+    """Load a definition; a table named on the command line also names the study."""
+    csv = overrides.get("table", {}).get("csv")
+    if csv is not None and "name" not in overrides:
+        stem = re.sub(r"(\.csv)?(\.gz)?(\.parquet)?$", "", csv.name)
+        overrides["name"] = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "study"
+    return load_definition(study, overrides)
+
+
+def _result_console() -> Console:
+    """Return stdout's console, wide enough for whole tables where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    best, checkpoint = outcome.best, outcome.checkpoint
+    record = None if checkpoint is None else checkpoint.record
+    return {
+        "study": outcome.prepared.definition.name,
+        "storage": shown(outcome.prepared.url),
+        "trials": count_states(outcome.records),
+        "best": None
+        if best is None
+        else {"number": best.number, "value": best.value, "params": best.params},
+        "validation": None if record is None else {"macro_f1": record.validation["macro_f1"]},
+        "test": None if record is None else record.test,
+        "checkpoint": None if record is None else str(outcome.prepared.best_folder),
+        "seconds": round(outcome.seconds, 3),
+    }

@@ -1,0 +1,110 @@
+"""A study as plain records: all that comes after a search reads only these."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from search.space import REMEDIES
+
+STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial that ended; `value` is the objective at its best epoch, None if it has none.
+
+    `config` is the resolved TrainConfig, `scores` the validation scores of the best epoch, `recipe`
+    the name of a known recipe.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    params: dict[str, Any]
+    config: dict[str, Any]
+    scores: dict[str, float]
+    best_epoch: int
+    epochs: int
+    seconds: float
+    recipe: str | None
+    failure: str | None
+
+    @classmethod
+    def from_trial(cls, trial: FrozenTrial) -> "TrialRecord":
+        """Read a finished trial's attributes."""
+        attributes = trial.user_attrs
+        return cls(
+            number=trial.number,
+            state=STATES[trial.state],
+            value=trial.values[0] if trial.values else None,
+            params=dict(trial.params),
+            config=attributes.get("config", {}),
+            scores=attributes.get("scores", {}),
+            best_epoch=attributes.get("best_epoch", 0),
+            epochs=attributes.get("epochs", 0),
+            seconds=attributes.get("seconds", 0.0),
+            recipe=attributes.get("recipe"),
+            failure=attributes.get("failure"),
+        )
+
+
+@dataclass(frozen=True)
+class ChoiceRecord:
+    """What one choice of a remedy brought: its trials, their best value and median value."""
+
+    parameter: str
+    choice: str
+    trials: int
+    best: float
+    median: float
+
+
+def read_records(study: optuna.Study) -> list[TrialRecord]:
+    """Return the ended trials by number."""
+    trials = study.get_trials(deepcopy=False, states=tuple(STATES))
+    return [TrialRecord.from_trial(trial) for trial in trials]
+
+
+def complete(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Return the complete trials, best first; of equal ones the earlier first."""
+    done = [record for record in records if record.state == "complete"]
+    return sorted(done, key=lambda record: (-_value(record), record.number))
+
+
+def count_states(records: Iterable[TrialRecord]) -> dict[str, int]:
+    """Return how many trials ended in each state, all states named."""
+    counts = dict.fromkeys(STATES.values(), 0)
+    for record in records:
+        counts[record.state] += 1
+    return counts
+
+
+def remedies(records: Sequence[TrialRecord]) -> list[ChoiceRecord]:
+    """Compare the choices of each searched remedy over all trials with a value, best first.
+
+    A remedy counts only where it works: class weights not under plain bce, which ignores them.
+    """
+    rows = []
+    for parameter in REMEDIES:
+        values: dict[str, list[float]] = {}
+        for record in records:
+            choice = record.config.get(parameter)
+            ignored = parameter.startswith("class_") and record.config.get("loss_type") == "bce"
+            if record.value is not None and isinstance(choice, str) and not ignored:
+                values.setdefault(choice, []).append(record.value)
+        found = [
+            ChoiceRecord(parameter, choice, len(v), max(v), statistics.median(v))
+            for choice, v in values.items()
+        ]
+        rows += sorted(found, key=lambda row: -row.best)
+    return rows
+
+
+def _value(record: TrialRecord) -> float:
+    if record.value is None:
+        raise ValueError(f"trial {record.number} has no value")
+    return record.value

@@ -1,0 +1,122 @@
+"""A definition's space -> Optuna distributions; a trial's parameters -> TrainConfig."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from studies.definition import Range, StudyDefinition
+from trainer.config import TrainConfig
+
+STRUCTURAL = ("batch_size", "hidden_dim", "num_layers")  # what TrainConfig.stack_key is made of
+
+PLAIN: dict[str, Any] = {
+    "loss_type": "bce",
+    "weight_method": "none",
+    "class_weight_method": "none",
+    "class_weight_multiplier": 1.0,
+    "focal_gamma": 2.0,
+    "lr": 1e-3,
+    "batch_size": 32,
+    "dropout": 0.2,
+    "weight_decay": 1e-4,
+    "hidden_dim": 128,
+    "num_layers": 2,
+    "label_smoothing": 0.0,
+}
+
+GUIDE: dict[str, Any] = PLAIN | {
+    "loss_type": "focal",
+    "focal_gamma": 3.0,
+    "weight_method": "per_class",
+    "class_weight_method": "aggressive",
+    "class_weight_multiplier": 2.0,
+}
+
+GUIDE_ESCALATED: dict[str, Any] = GUIDE | {
+    "loss_type": "weighted_bce",
+    "class_weight_method": "very_aggressive",
+    "class_weight_multiplier": 5.0,
+    "batch_size": 16,
+    "lr": 5e-4,
+}
+
+REMEDIES = ("loss_type", "weight_method", "class_weight_method", "class_weight_multiplier")
+KNOWN_RECIPES = {"plain BCE": PLAIN, "the guide": GUIDE, "the guide, escalated": GUIDE_ESCALATED}
+
+
+def distributions(definition: StudyDefinition) -> dict[str, BaseDistribution]:
+    """Return an Optuna distribution for each searched parameter, in the definition's order."""
+    return {key: _distribution(key, values) for key, values in definition.space.items()}
+
+
+def _distribution(key: str, values: Any) -> BaseDistribution:
+    if not isinstance(values, Range):
+        return CategoricalDistribution(values)
+    if TrainConfig.model_fields[key].annotation is int:
+        step = int(values.step or 1)
+        return IntDistribution(int(values.low), int(values.high), log=values.log, step=step)
+    return FloatDistribution(values.low, values.high, log=values.log, step=values.step)
+
+
+def known_recipes(definition: StudyDefinition) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the recipes every study begins with: name -> (searched values, other values).
+
+    Plain BCE comes first, then the guide's two commands. Where the space does not hold a recipe's
+    value, the nearest number it holds, or else its first choice, stands in. Of what is not
+    searched, a recipe decides on the remedies and the study on the rest.
+    """
+    space = distributions(definition)
+    recipes = {}
+    for name, recipe in KNOWN_RECIPES.items():
+        searched = {key: _nearest(space[key], recipe[key]) for key in space}
+        fixed = {
+            key: value
+            for key, value in recipe.items()
+            if key not in space and (key in REMEDIES or key not in definition.training)
+        }
+        recipes[name] = (searched, fixed)
+    patience = int(definition.training.get("early_stop_patience", 15))
+    recipes["the guide, escalated"][1].update(
+        early_stop_metric="macro_recall", early_stop_patience=patience * 4 // 3
+    )
+    return recipes
+
+
+def _nearest(distribution: BaseDistribution, value: Any) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        if value in distribution.choices:
+            return value
+        numbers = [c for c in distribution.choices if isinstance(c, int | float)]
+        if numbers and isinstance(value, int | float):
+            return min(numbers, key=lambda choice: abs(choice - value))
+        return distribution.choices[0]
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        return min(max(value, distribution.low), distribution.high)
+    raise TypeError(f"unknown distribution {distribution}")
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """Return the seed of a trial's own generator, fixed by the study's seed and its number."""
+    drawn = np.random.SeedSequence([study_seed, number]).generate_state(1, np.uint64)[0]
+    return int(drawn >> np.uint64(1))
+
+
+def resolve_config(
+    definition: StudyDefinition,
+    params: Mapping[str, Any],
+    fixed: Mapping[str, Any],
+    number: int,
+) -> TrainConfig:
+    """Return the config of a trial: `fixed` and its params over the definition's training values.
+
+    Needs only what a finished trial holds, so it replays one exactly.
+    """
+    values = {**definition.training, **fixed, **params}
+    return TrainConfig.create(**values, seed=trial_seed(definition.seed, number))

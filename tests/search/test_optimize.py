@@ -1,0 +1,157 @@
+import dataclasses
+import math
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search.optimize import Search, make_pruner, make_sampler
+from search.records import read_records
+from search.storage import default_url, open_storage, open_study
+from studies.definition import load_definition
+
+
+def define(**overrides):
+    quick = {
+        "name": "study",
+        "stack": 4,
+        "budget": {"trials": 10},
+        "training": {"epochs": 7, "early_stop_patience": 5},
+        "space": {"batch_size": [64, 128], "hidden_dim": [16, 32]},
+    }
+    return load_definition("default", {**quick, **overrides})
+
+
+def make_study(definition, url="memory"):
+    storage = open_storage(url)
+    study = open_study(
+        storage, definition.name, definition.fingerprint("hash"), pruner=make_pruner(definition)
+    )
+    study.sampler = make_sampler(definition, len(study.trials))
+    return study
+
+
+def summary(study):
+    return [(t.number, t.state, t.params, t.values, t.intermediate_values) for t in study.trials]
+
+
+@pytest.fixture(scope="module")
+def searched(data):
+    study = make_study(define())
+    progress = Search(study, data, define()).run()
+    return study, progress
+
+
+def test_every_trial_ends_and_is_counted(searched):
+    study, progress = searched
+    assert progress.done == len(study.trials) == 10
+    assert {t.state for t in study.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+    assert progress.complete == sum(t.state == TrialState.COMPLETE for t in study.trials)
+    assert progress.best_value == study.best_value
+
+
+def test_the_known_recipes_come_first_and_are_never_pruned(searched):
+    records = read_records(searched[0])
+    recipes = ["plain BCE", "the guide", "the guide, escalated"]
+    assert [r.recipe for r in records[:4]] == [*recipes, None]
+    assert {r.state for r in records[:3]} == {"complete"}
+    assert records[0].config["loss_type"] == "bce"
+    assert records[1].config["loss_type"] == "focal"
+
+
+def test_trials_of_a_stack_share_its_shape(searched):
+    study, _ = searched
+    for trial in study.trials:
+        neighbours = [study.trials[number] for number in trial.user_attrs["stack"]]
+        assert trial in neighbours
+        shape = ("batch_size", "hidden_dim", "num_layers")
+        assert len({tuple(n.params[key] for key in shape) for n in neighbours}) == 1
+
+
+def test_the_value_is_the_objective_at_the_best_epoch(searched):
+    for trial in searched[0].trials:
+        if trial.state == TrialState.COMPLETE:
+            scores = trial.user_attrs["scores"]
+            assert trial.value == scores["macro_f1"]
+            assert trial.value == trial.intermediate_values[trial.user_attrs["best_epoch"]]
+
+
+def test_a_study_is_a_function_of_its_definition_and_seed(searched, data):
+    again = make_study(define())
+    Search(again, data, define()).run()
+    assert summary(again) == summary(searched[0])
+    other = make_study(define(seed=1))
+    Search(other, data, define(seed=1)).run()
+    assert summary(other) != summary(again)
+
+
+def test_the_order_within_a_wave_changes_no_decision(searched, data, monkeypatch):
+    ask = Search._ask_wave
+    monkeypatch.setattr(Search, "_ask_wave", lambda self: ask(self)[::-1])
+    permuted = make_study(define())
+    Search(permuted, data, define()).run()
+    assert summary(permuted) == summary(searched[0])
+
+
+def test_weak_trials_are_pruned_after_reports_of_all(data):
+    rates = {"low": 1e-7, "high": 1e-2, "log": True}
+    definition = define(budget={"trials": 30}, space={"lr": rates})
+    study = make_study(definition)
+    progress = Search(study, data, definition).run()
+    pruned = [t for t in study.trials if t.state == TrialState.PRUNED]
+    assert len(pruned) == progress.pruned > 0
+    assert all(t.user_attrs["stopped"] == "caller" for t in pruned)
+    assert all(len(t.intermediate_values) < 7 for t in pruned)
+
+
+def test_a_second_run_goes_on_to_the_total_with_fresh_draws(data, tmp_path):
+    url = default_url(tmp_path)
+    first = define(budget={"trials": 6})
+    Search(make_study(first, url), data, first).run()
+    study = make_study(define(), url)
+    Search(study, data, define()).run()
+    assert len(study.trials) == 10
+    lrs = [t.params["lr"] for t in study.trials]
+    assert len(set(lrs[3:])) == 7
+    Search(make_study(define(), url), data, define()).run()
+    assert len(study.trials) == 10
+
+
+def test_a_stop_tells_every_running_trial_with_what_it_has(data):
+    epochs = []
+    definition = define(stack=3, space={"batch_size": [16, 32]})
+    study = make_study(definition)
+    search = Search(
+        study,
+        data,
+        definition,
+        should_stop=lambda: len(epochs) >= 2,
+        on_progress=lambda progress: epochs.append(progress.model_epochs),
+    )
+    progress = search.run()
+    states = [t.state for t in study.trials]
+    assert TrialState.RUNNING not in states
+    assert progress.complete == 2
+    assert [t.user_attrs["epochs"] for t in study.trials[:2]] == [2, 2]
+    assert study.trials[2].state == TrialState.FAIL  # the escalated guide was asked, never begun
+
+
+def test_a_diverged_trial_fails_with_its_reason_and_the_search_goes_on(data):
+    x = data.x_train.clone()
+    x[:, 0] = math.inf
+    study = make_study(define(budget={"trials": 4}))
+    progress = Search(
+        study, dataclasses.replace(data, x_train=x), define(budget={"trials": 4})
+    ).run()
+    assert progress.failed == 4
+    assert all("not finite in epoch 1" in t.user_attrs["failure"] for t in study.trials)
+
+
+def test_results_are_handed_over_as_trials_complete(data):
+    seen = {}
+    study = make_study(define())
+    Search(
+        study, data, define(), on_result=lambda number, value, result: seen.update({number: value})
+    ).run()
+    complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    assert seen == {t.number: t.value for t in complete}
