@@ -4,6 +4,8 @@ All three are one formula: focal loss with gamma = 0 is weighted cross-entropy, 
 weights plain cross-entropy. So members with different loss types share a stack as tensors.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
@@ -43,14 +45,29 @@ def focal_loss(logits: Tensor, targets: Tensor, *, gamma: Tensor, pos_weight: Te
     return -weight * focus * F.logsigmoid(signed)
 
 
-def smoothed_focal_loss(
-    logits: Tensor, targets: Tensor, *, gamma: Tensor, pos_weight: Tensor, smoothing: Tensor
-) -> Tensor:
-    """Focal loss against smoothed targets t (1 - s) + s / 2, with s = `smoothing` (K, 1, L).
+def focal_slope(logits: Tensor, targets: Tensor, *, gamma: Tensor, pos_weight: Tensor) -> Tensor:
+    """Derivative of `focal_loss` by the logits; same shapes.
 
-    A loss is linear in its target, so this mixes the losses of both hard targets.
-    Source: Szegedy et al. 2016, arXiv:1512.00567, sec. 7, for two classes per label.
+    With the signed logit x of the true class and p = sigmoid(x), the loss -w (1 - p)^g log p has
+    the slope -w (1 - p)^g (1 - p - g p log p).
     """
-    as_given = focal_loss(logits, targets, gamma=gamma, pos_weight=pos_weight)
-    flipped = focal_loss(logits, 1 - targets, gamma=gamma, pos_weight=pos_weight)
-    return (1 - smoothing / 2) * as_given + smoothing / 2 * flipped
+    positive = targets > 0
+    signed = torch.where(positive, logits, -logits)
+    log_p = F.logsigmoid(signed)
+    log_q = log_p - signed  # log(1 - p)
+    weight = torch.where(positive, -pos_weight, 1.0)  # bears the sign of signed
+    return weight * torch.exp(gamma * log_q) * (torch.exp(log_q) - gamma * torch.exp(log_p) * log_p)
+
+
+def smooth(
+    of_target: Callable[[Tensor], Tensor], targets: Tensor, smoothing: Tensor | None
+) -> Tensor:
+    """Return a loss, or its slope, against smoothed targets t (1 - s) + s / 2; None is s = 0.
+
+    A loss is linear in its target, so this mixes the losses `of_target` of both hard targets, with
+    s = `smoothing` (K, 1, L). Source: Szegedy et al. 2016, arXiv:1512.00567, sec. 7, two classes.
+    """
+    if smoothing is None:
+        return of_target(targets)
+    half = smoothing / 2
+    return (1 - half) * of_target(targets) + half * of_target(1 - targets)

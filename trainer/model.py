@@ -83,18 +83,42 @@ def initial_parameters(shape: Shape, generators: Sequence[torch.Generator]) -> T
     return flat
 
 
-def forward(layers: Sequence[Layer], x: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
-    """Return logits (K, B, outputs) of rows x (K, B, inputs); hidden layers are ReLU.
+def forward(layers: Sequence[Layer], x: Tensor, masks: Tensor | None = None) -> list[Tensor]:
+    """Return what each layer reads, x (K, B, inputs) first, and last the logits (K, B, outputs).
 
-    `masks`, one (K, B, H) tensor a hidden layer or none at all, multiply the hidden units: 0 drops
-    a unit, 1 / (1 - rate) keeps it (Srivastava et al. 2014, inverted as in torch.nn.Dropout).
+    Hidden layers are ReLU. `masks` (hidden layers, K, B, H), if any, multiply them: 0 drops a unit,
+    1 / (1 - rate) keeps it (Srivastava et al. 2014, inverted as in torch.nn.Dropout).
     """
+    activations = [x]
     for i, (weight, bias) in enumerate(layers[:-1]):
-        x = torch.relu(torch.baddbmm(bias, x, weight))
-        if masks:
-            x = x * masks[i]
+        hidden = torch.baddbmm(bias, activations[-1], weight).clamp_min_(0)
+        activations.append(hidden.mul_(masks[i]) if masks is not None else hidden)
     weight, bias = layers[-1]
-    return torch.baddbmm(bias, x, weight)
+    return [*activations, torch.baddbmm(bias, activations[-1], weight)]
+
+
+def backward(
+    layers: Sequence[Layer],
+    activations: Sequence[Tensor],
+    slope: Tensor,
+    gradients: Sequence[Layer],
+    masks: Tensor | None = None,
+) -> None:
+    """Write each member's gradients into `gradients`, views shaped as `layers`.
+
+    `activations` and `masks` are those of `forward`, `slope` (K, B, outputs) the loss's derivative
+    by the logits. Spelled out, as the chain rule of so plain a network is short: autograd would
+    allocate each gradient anew and then copy it into the optimizer's flat row.
+    """
+    for i in reversed(range(len(layers))):
+        weight_gradient, bias_gradient = gradients[i]
+        torch.bmm(activations[i].transpose(1, 2), slope, out=weight_gradient)
+        torch.sum(slope, 1, keepdim=True, out=bias_gradient)
+        if i:
+            slope = torch.bmm(slope, layers[i][0].transpose(1, 2))
+            slope = torch.ops.aten.threshold_backward(slope, activations[i], 0)
+            if masks is not None:
+                slope.mul_(masks[i - 1])
 
 
 @torch.no_grad()
@@ -108,7 +132,7 @@ def predict_logits(flat: Tensor, shape: Shape, x: Tensor) -> Tensor:
         layers = layers_of(member[None], shape)
         for start in range(0, len(x), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
-            out[rows] = forward(layers, x[None, rows])[0, :, : shape.labels]
+            out[rows] = forward(layers, x[None, rows])[-1][0, :, : shape.labels]
     return logits
 
 

@@ -1,6 +1,6 @@
 """The state of K runs that train as one batched program, and one epoch of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from trainer.config import TrainConfig
 from trainer.data import TrainingData
-from trainer.losses import focal_loss, smoothed_focal_loss
-from trainer.model import Layer, Shape, forward, initial_parameters, layers_of
+from trainer.losses import focal_loss, focal_slope, smooth
+from trainer.model import Shape, backward, forward, initial_parameters, layers_of
 from trainer.optimizer import AdamWState, adamw_step, clip_divisors
 from trainer.weights import class_weights, sampling_weights
 
@@ -107,11 +107,10 @@ def train_epoch(stack: Stack, data: TrainingData, lr: Sequence[float]) -> Tensor
             for weights, generator in zip(stack.row_weights, stack.generators, strict=True)
         ]
     ).view(len(stack), steps, rows_a_batch)
-    leaves = [
-        (weight.requires_grad_(), bias.requires_grad_())
-        for weight, bias in layers_of(stack.parameters.detach(), stack.shape)
-    ]
+    layers = layers_of(stack.parameters, stack.shape)
     gradients = torch.zeros_like(stack.parameters)
+    gradient_layers = layers_of(gradients, stack.shape)
+    weight_decay = [config.weight_decay for config in stack.configs]
     total = torch.zeros(len(stack), device=data.device)
     chunk = max(1, ROWS_A_CHUNK // rows_a_batch)
     for start in range(0, steps, chunk):
@@ -120,34 +119,20 @@ def train_epoch(stack: Stack, data: TrainingData, lr: Sequence[float]) -> Tensor
         y = data.y_train.index_select(0, now.view(-1)).view(*now.shape, -1)
         masks = draw_masks(stack, len(now))
         for step in range(len(now)):
-            step_masks = list(masks[:, step].unbind(1)) if masks is not None else []
-            total += _gradients(stack, leaves, x[step], y[step], step_masks, out=gradients)
+            step_masks = None if masks is None else masks[step]
+            activations = forward(layers, x[step], step_masks)
+            total += member_losses(activations[-1], y[step], stack)
+            slope = member_slopes(activations[-1], y[step], stack)
+            backward(layers, activations, slope, gradient_layers, step_masks)
             adamw_step(
                 stack.parameters,
                 gradients,
                 stack.optimizer,
                 lr=lr,
-                weight_decay=[config.weight_decay for config in stack.configs],
+                weight_decay=weight_decay,
                 divisors=clip_divisors(gradients, CLIP_NORM),
             )
     return total / steps
-
-
-def _gradients(
-    stack: Stack,
-    leaves: Sequence[Layer],
-    x: Tensor,
-    y: Tensor,
-    masks: Sequence[Tensor],
-    *,
-    out: Tensor,
-) -> Tensor:
-    """Write each member's own gradient (K, P) to `out` and return the losses (K,)."""
-    losses = member_losses(forward(leaves, x, masks), y, stack)
-    tensors = [tensor for layer in leaves for tensor in layer]
-    flat = [g.flatten(1) for g in torch.autograd.grad(losses.sum(), tensors)]
-    torch.cat(flat, dim=1, out=out[:, : sum(g.shape[1] for g in flat)])
-    return losses.detach()
 
 
 def member_losses(logits: Tensor, y: Tensor, stack: Stack, members: slice = ALL) -> Tensor:
@@ -155,17 +140,27 @@ def member_losses(logits: Tensor, y: Tensor, stack: Stack, members: slice = ALL)
 
     Shapes: logits and y (K, B, L), with or without padding.
     """
+    loss = _of_targets(focal_loss, logits, y, stack, members)
+    return loss.flatten(1).sum(1) / (logits.shape[1] * stack.shape.labels)
+
+
+def member_slopes(logits: Tensor, y: Tensor, stack: Stack) -> Tensor:
+    """Return the derivative of `member_losses` by the logits (K, B, L)."""
+    slopes = _of_targets(focal_slope, logits, y, stack, ALL)
+    return slopes.div_(logits.shape[1] * stack.shape.labels)
+
+
+def _of_targets(
+    function: Callable[..., Tensor], logits: Tensor, y: Tensor, stack: Stack, members: slice
+) -> Tensor:
     n_labels = logits.shape[-1]
     gamma = stack.gamma[members]
     pos_weight = stack.pos_weight[members, :, :n_labels]
-    if any(config.label_smoothing for config in stack.configs[members]):
-        smoothing = stack.smoothing[members, :, :n_labels]
-        loss = smoothed_focal_loss(
-            logits, y, gamma=gamma, pos_weight=pos_weight, smoothing=smoothing
-        )
-    else:
-        loss = focal_loss(logits, y, gamma=gamma, pos_weight=pos_weight)
-    return loss.flatten(1).sum(1) / (logits.shape[1] * stack.shape.labels)
+    smoothed = any(config.label_smoothing for config in stack.configs[members])
+    smoothing = stack.smoothing[members, :, :n_labels] if smoothed else None
+    return smooth(
+        lambda targets: function(logits, targets, gamma=gamma, pos_weight=pos_weight), y, smoothing
+    )
 
 
 def _draw_rows(
@@ -180,7 +175,7 @@ def _draw_rows(
 
 
 def draw_masks(stack: Stack, steps: int) -> Tensor | None:
-    """Return dropout masks (K, steps, layers, B, H) of 0 and 1 / (1 - rate), None without dropout.
+    """Return dropout masks (steps, layers, K, B, H) of 0 and 1 / (1 - rate), None without dropout.
 
     A random byte decides on each unit, so rates are rounded to 256ths. A member draws only if it
     drops units itself: its generator never depends on its neighbours.
@@ -195,9 +190,8 @@ def draw_masks(stack: Stack, steps: int) -> Tensor | None:
     for member, generator, rate in zip(words, stack.generators, rates, strict=True):
         if rate:
             member.random_(-(2**63), None, generator=generator)
-    per_member = (-1, 1, 1, 1, 1)
     drawn = words.view(torch.uint8)[:, :units]
     drawn = drawn.view(len(stack), steps, layers, stack.batch_size, stack.shape.hidden_dim)
-    cut = torch.tensor(rates, dtype=torch.uint8, device=device).view(per_member)
-    keep = torch.tensor([256 / (256 - rate) for rate in rates], device=device).view(per_member)
-    return (drawn >= cut).to(torch.float32).mul_(keep)
+    cut = torch.tensor(rates, dtype=torch.uint8, device=device).view(-1, 1, 1, 1, 1)
+    scale = torch.tensor([256 / (256 - rate) for rate in rates], device=device).view(-1, 1, 1)
+    return (drawn >= cut).movedim(0, 2).float().mul_(scale)

@@ -164,7 +164,7 @@ def test_members_of_different_shape_are_refused(data):
 
 def test_dropout_keeps_the_share_and_the_scale_it_promises(data):
     stack = start_stack(data, [config(0, dropout=0.25), config(1, dropout=0.0)])
-    masks = draw_masks(stack, 20)
+    masks = draw_masks(stack, 20).movedim(2, 0)  # members first
     assert masks[0].unique().tolist() == [0.0, pytest.approx(1 / 0.75)]
     assert masks[0].mean().item() == pytest.approx(1.0, abs=0.02)
     assert masks[1].unique().tolist() == [1.0]

@@ -1,10 +1,12 @@
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from trainer.losses import bce, focal_loss, smoothed_focal_loss, weighted_bce
+from trainer.losses import bce, focal_loss, focal_slope, smooth, weighted_bce
 
 K, B, L = 3, 16, 4
 
@@ -53,22 +55,6 @@ def test_focal_loss_is_the_papers_formula_for_each_member(batch):
     )
 
 
-@given(logit=st.floats(-1e4, 1e4), gamma=st.floats(0, 10), target=st.sampled_from([0.0, 1.0]))
-@settings(max_examples=100, deadline=None)
-def test_focal_loss_and_its_gradient_stay_finite(logit, gamma, target):
-    logits = torch.tensor([[[logit]]], requires_grad=True)
-    loss = focal_loss(
-        logits,
-        torch.tensor([[[target]]]),
-        gamma=torch.tensor([[[gamma]]]),
-        pos_weight=torch.tensor([[[100.0]]]),
-    )
-    loss.sum().backward()
-    assert torch.isfinite(loss).all()
-    assert loss.item() >= 0
-    assert torch.isfinite(logits.grad).all()
-
-
 def test_focus_discounts_easy_rows_more_than_hard_ones():
     logits = torch.tensor([[[4.0], [-1.0]]])
     targets = torch.ones(1, 2, 1)
@@ -78,23 +64,36 @@ def test_focus_discounts_easy_rows_more_than_hard_ones():
     assert easy < 0.001 < 0.1 < hard < 1
 
 
+def test_the_slope_is_autograds(batch):
+    logits, targets, pos_weight = batch
+    arguments = {"gamma": gammas(0, 0.7, 3.0), "pos_weight": pos_weight}
+    leaf = logits.clone().requires_grad_()
+    focal_loss(leaf, targets, **arguments).sum().backward()
+    torch.testing.assert_close(focal_slope(logits, targets, **arguments), leaf.grad)
+
+
+@given(logit=st.floats(-1e4, 1e4), gamma=st.floats(0, 10), target=st.sampled_from([0.0, 1.0]))
+@settings(max_examples=100, deadline=None)
+def test_focal_loss_and_its_slope_stay_finite(logit, gamma, target):
+    arguments = {"gamma": torch.tensor([[[gamma]]]), "pos_weight": torch.tensor([[[100.0]]])}
+    logits, targets = torch.tensor([[[logit]]]), torch.tensor([[[target]]])
+    loss = focal_loss(logits, targets, **arguments)
+    assert torch.isfinite(loss).all()
+    assert loss.item() >= 0
+    assert torch.isfinite(focal_slope(logits, targets, **arguments)).all()
+
+
 def test_smoothed_bce_is_torchs_own_with_soft_targets(batch):
     logits, targets, _ = batch
     smoothing = torch.tensor([0.0, 0.1, 0.4], dtype=torch.float64).view(-1, 1, 1)
     soft = targets * (1 - smoothing) + smoothing / 2
     expected = functional.binary_cross_entropy_with_logits(logits, soft, reduction="none")
-    found = smoothed_focal_loss(
-        logits, targets, gamma=gammas(0, 0, 0), pos_weight=torch.ones(1), smoothing=smoothing
-    )
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(smooth(partial(bce, logits), targets, smoothing), expected)
 
 
 def test_without_smoothing_the_smoothed_loss_is_bitwise_the_plain_one(batch):
     """A member without smoothing must not change because a neighbour has some."""
     logits, targets, pos_weight = batch
-    arguments = {"gamma": gammas(0, 2, 3), "pos_weight": pos_weight}
-    smoothing = torch.zeros(K, 1, L, dtype=torch.float64)
-    assert torch.equal(
-        smoothed_focal_loss(logits, targets, **arguments, smoothing=smoothing),
-        focal_loss(logits, targets, **arguments),
-    )
+    loss = partial(focal_loss, logits, gamma=gammas(0, 2, 3), pos_weight=pos_weight)
+    none = torch.zeros(K, 1, L, dtype=torch.float64)
+    assert torch.equal(smooth(loss, targets, none), smooth(loss, targets, None))

@@ -4,6 +4,7 @@ from torch import nn
 
 from trainer.model import (
     Shape,
+    backward,
     flat_parameters,
     forward,
     initial_parameters,
@@ -64,9 +65,37 @@ def test_padded_inputs_and_outputs_have_zero_weights():
     assert not bias[:, :, 3:].any()
 
 
+@pytest.mark.parametrize("with_masks", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_backward_is_autograds(shape, with_masks):
+    flat = initial_parameters(shape, generators(0, 1, 2)).double()
+    layers = layers_of(flat, shape)
+    x = torch.randn(3, 32, shape.inputs, dtype=torch.float64)
+    masks = None
+    if with_masks:
+        kept = torch.rand(shape.num_layers, 3, 32, shape.hidden_dim) < 0.8
+        masks = kept.double() / 0.8
+    leaves = [(w.clone().requires_grad_(), b.clone().requires_grad_()) for w, b in layers]
+    hidden = x
+    for i, (weight, bias) in enumerate(leaves):
+        hidden = torch.baddbmm(bias, hidden, weight)
+        if i < shape.num_layers:
+            hidden = torch.relu(hidden) * (masks[i] if with_masks else 1)
+    slope = torch.randn_like(hidden)
+    hidden.backward(slope)
+
+    found = torch.full_like(flat, torch.nan)
+    activations = forward(layers, x, masks)
+    backward(layers, activations, slope, layers_of(found, shape), masks)
+    torch.testing.assert_close(activations[-1], hidden.detach())
+    for (weight, bias), (leaf_w, leaf_b) in zip(layers_of(found, shape), leaves, strict=True):
+        torch.testing.assert_close(weight, leaf_w.grad)
+        torch.testing.assert_close(bias, leaf_b.grad)
+
+
 def test_masks_multiply_the_hidden_units():
     shape = Shape(5, 3, 16, 1)
     layers = layers_of(initial_parameters(shape, generators(0)), shape)
     x = torch.randn(1, 4, shape.inputs)
-    dropped = forward(layers, x, [torch.zeros(1, 4, 16)])
+    dropped = forward(layers, x, torch.zeros(1, 1, 4, 16))[-1]
     assert torch.equal(dropped, layers[-1][1].expand(1, 4, -1))
