@@ -2,7 +2,7 @@
 
 A wave's first trial is asked freely; the others with its structural hyperparameters, so that they
 share a stack. In each epoch every member reports before any is judged: the order within a wave
-changes no decision.
+changes no decision. Places that pruned and finished trials leave are filled with new trials.
 """
 
 import math
@@ -26,6 +26,7 @@ from trainer.config import TrainConfig
 from trainer.data import TrainingData
 from trainer.fit import EpochReport, TrainResult, fit
 
+STACKS_A_WAVE = 2  # trials a wave may have in all, in stacks
 RECIPE, FIXED, FAILURE = "recipe", "fixed", "failure"
 
 
@@ -142,7 +143,7 @@ class Search:
     def _ask_wave(self) -> list[Asked]:
         wave = [self._held.popleft() if self._held else self._ask({})]
         wanted = min(self.definition.stack, self.progress.total - self.progress.done)
-        shared = {key: getattr(wave[0].config, key) for key in STRUCTURAL if key in self.space}
+        shared = self._shape(wave[0])
         for asked in [a for a in self._held if a.config.stack_key == wave[0].config.stack_key]:
             self._held.remove(asked)
             wave.append(asked)
@@ -165,31 +166,54 @@ class Search:
         return Asked(trial, config)
 
     def _run_wave(self, wave: list[Asked]) -> None:
-        started = time.monotonic()
+        """Train a wave; places that come free are filled until it has had its share of trials."""
         pruned: set[int] = set()
         self._heartbeat(wave)
+        stack = [asked.trial.number for asked in wave]
+        started = dict.fromkeys(range(len(wave)), time.monotonic())
 
         def on_epoch(report: EpochReport) -> list[bool]:
             return self._judge(wave, report, pruned)
 
-        results = fit(self.data, [asked.config for asked in wave], on_epoch)
-        seconds = (time.monotonic() - started) / len(wave)
-        for position, (asked, result) in enumerate(zip(wave, results, strict=True)):
-            self._describe(asked, result, wave, seconds)
-            self._tell(asked, result, was_pruned=position in pruned)
+        def on_result(member: int, result: TrainResult) -> None:
+            asked = wave[member]
             self.progress.running.pop(asked.trial.number, None)
-        self.on_progress(self.progress)
+            seconds = time.monotonic() - started[member]
+            self._describe(asked, result, stack, seconds)
+            self._tell(asked, result, was_pruned=member in pruned)
+            stack.remove(asked.trial.number)
+            self.on_progress(self.progress)
+
+        def refill(free: int) -> list[TrainConfig]:
+            joining = self._ask_more(wave, free)
+            now = time.monotonic()
+            started.update({len(wave) + i: now for i in range(len(joining))})
+            wave.extend(joining)
+            stack.extend(asked.trial.number for asked in joining)
+            return [asked.config for asked in joining]
+
+        configs = [asked.config for asked in wave]
+        fit(self.data, configs, on_epoch, on_result=on_result, refill=refill)
+
+    def _ask_more(self, wave: list[Asked], free: int) -> list[Asked]:
+        """Ask trials of a wave's shape for its free places, unless it has had enough of them."""
+        if self.should_stop():
+            return []
+        running = len(self.progress.running) + len(self._held)
+        left = self.progress.total - self.progress.done - running
+        allowed = self.definition.stack * STACKS_A_WAVE - len(wave)
+        shared = self._shape(wave[0])
+        return [self._ask(shared) for _ in range(min(free, left, allowed))]
 
     def _judge(self, wave: list[Asked], report: EpochReport, pruned: set[int]) -> list[bool]:
         """Report all members, then judge each: whether it goes on."""
-        self._heartbeat(wave)
-        values = report.scores[self.definition.objective]
         members = [wave[member] for member in report.members]
-        self.progress.running.clear()
-        for asked, value in zip(members, values, strict=True):
+        self._heartbeat(members)
+        values = report.scores[self.definition.objective]
+        for asked, epoch, value in zip(members, report.epochs, values, strict=True):
             if math.isfinite(value):
-                asked.trial.report(value, report.epoch)
-            self.progress.running[asked.trial.number] = (report.epoch, value)
+                asked.trial.report(value, epoch)
+            self.progress.running[asked.trial.number] = (epoch, value)
         self.progress.model_epochs += len(members)
         self.on_progress(self.progress)
         if self.should_stop():
@@ -197,6 +221,10 @@ class Search:
         go_on = [asked.is_recipe or not asked.trial.should_prune() for asked in members]
         pruned.update(m for m, stays in zip(report.members, go_on, strict=True) if not stays)
         return go_on
+
+    def _shape(self, asked: Asked) -> dict[str, Any]:
+        """Return what the other trials of its wave must share with a trial."""
+        return {key: getattr(asked.config, key) for key in STRUCTURAL if key in self.space}
 
     def _heartbeat(self, wave: list[Asked]) -> None:
         storage = self.study._storage
@@ -206,11 +234,11 @@ class Search:
                 storage.record_heartbeat(asked.trial._trial_id)
 
     def _describe(
-        self, asked: Asked, result: TrainResult, wave: list[Asked], seconds: float
+        self, asked: Asked, result: TrainResult, stack: list[int], seconds: float
     ) -> None:
         attributes = {
             "config": result.config.model_dump(mode="json"),
-            "stack": [other.trial.number for other in wave],
+            "stack": list(stack),
             "scores": {k: v for k, v in result.scores.items() if math.isfinite(v)},
             "best_epoch": result.best_epoch,
             "epochs": len(result.history),

@@ -4,7 +4,8 @@
 
 After each epoch the members' scores go to `on_epoch`, which says who goes on: the one seam to a
 search. Members leave when they are told to, when they stop improving, when they have had their
-epochs or when their loss is no longer finite; the others train on as if nothing had happened.
+epochs or when their loss is no longer finite; others may take their places. Whoever comes or goes,
+a member trains as if it were alone.
 """
 
 import math
@@ -36,20 +37,23 @@ HistoryRow = dict[str, float]
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One epoch of a stack: who ran, how they score.
+    """One epoch of a stack: who ran, which epoch of theirs it was, how they score.
 
-    `members` are positions in the configs given to `fit`, K of them; `scores` maps the names of
-    `Validation.macro` to (K,) values in that order; `loss` (K,) is the mean training loss.
+    `members`, K of them, count the configs given to `fit`, then those that joined, in their order.
+    `epochs` (K,) count from 1; `scores` maps the names of `Validation.macro` to (K,) values; `loss`
+    (K,) is the mean training loss.
     """
 
-    epoch: int
     members: Sequence[int]
+    epochs: Sequence[int]
     scores: Mapping[str, Sequence[float]]
     loss: Sequence[float]
     validation: Validation
 
 
 OnEpoch = Callable[[EpochReport], Sequence[bool]]
+OnResult = Callable[[int, "TrainResult"], None]
+Refill = Callable[[int], Sequence[TrainConfig]]
 
 
 @dataclass(frozen=True)
@@ -113,52 +117,74 @@ def _denormals_flushed() -> Iterator[None]:
 
 @_denormals_flushed()
 def fit(
-    data: TrainingData, configs: Sequence[TrainConfig], on_epoch: OnEpoch | None = None
+    data: TrainingData,
+    configs: Sequence[TrainConfig],
+    on_epoch: OnEpoch | None = None,
+    *,
+    on_result: OnResult | None = None,
+    refill: Refill | None = None,
 ) -> list[TrainResult]:
     """Train the configs together and return their results in the same order.
 
     The configs must share their `stack_key` (ConfigError). `on_epoch` gets an EpochReport after
-    each epoch and returns K booleans: which of `report.members` go on.
+    each epoch and returns K booleans: which of `report.members` go on. `on_result` gets a member
+    and its result as soon as it leaves. `refill` is then asked for up to so many configs of the
+    same `stack_key` as places are free; their results follow those of the first configs.
     """
     if not configs:
         return []
-    keys = {config.stack_key for config in configs}
-    if len(keys) > 1:
-        raise ConfigError(f"configs of one stack must share batch size, depth and width: {keys}")
+    _check_shape(configs, configs[0])
     stack = start_stack(data, configs)
-    shape = stack.shape
     runs = [_Run(config) for config in configs]
+    results: dict[int, TrainResult] = {}
     members = list(range(len(configs)))
     while members:
         loss = train_epoch(stack, data, [config.lr for config in stack.configs]).tolist()
         report = _report(members, runs, loss, validate(stack, data))
         for k, member in enumerate(members):
             runs[member].record(_history_row(report, k, data.labels), stack.parameters[k])
-        wanted = on_epoch(report) if on_epoch else [True] * len(members)
-        stay = []
-        for k, (member, go_on) in enumerate(zip(members, wanted, strict=True)):
-            run = runs[member]
-            if run.stopped is None and not go_on:
-                run.stopped = "caller"
-            if run.stopped is None:
-                stay.append(k)
-        if len(stay) < len(members):
-            stack = stack.select(stay)
-            members = [members[k] for k in stay]
-    return [_finish(run, data, shape) for run in runs]
+        if on_epoch is not None:
+            for member, goes_on in zip(members, on_epoch(report), strict=True):
+                if not goes_on and runs[member].stopped is None:
+                    runs[member].stopped = "caller"
+        stay = [k for k, member in enumerate(members) if runs[member].stopped is None]
+        leave = [member for member in members if runs[member].stopped is not None]
+        if not leave:
+            continue
+        for member in leave:
+            results[member] = _finish(runs[member], data, stack.shape)
+            if on_result is not None:
+                on_result(member, results[member])
+        stack, members = stack.select(stay), [members[k] for k in stay]
+        joining = list(refill(len(leave))) if refill is not None else []
+        if joining:
+            _check_shape(joining, configs[0])
+            stack = stack.join(start_stack(data, joining))
+            members += range(len(runs), len(runs) + len(joining))
+            runs += [_Run(config) for config in joining]
+    return [results[member] for member in range(len(runs))]
+
+
+def _check_shape(configs: Sequence[TrainConfig], first: TrainConfig) -> None:
+    for config in configs:
+        if config.stack_key != first.stack_key:
+            raise ConfigError(
+                f"configs of one stack must share batch size, depth, width and threshold metric, "
+                f"got {first.stack_key} and {config.stack_key}"
+            )
 
 
 def _report(
     members: Sequence[int], runs: Sequence[_Run], loss: Sequence[float], validation: Validation
 ) -> EpochReport:
     scores = {name: values.tolist() for name, values in validation.macro.items()}
-    epoch = len(runs[members[0]].history) + 1
-    return EpochReport(epoch, tuple(members), scores, loss, validation)
+    epochs = tuple(len(runs[member].history) + 1 for member in members)
+    return EpochReport(tuple(members), epochs, scores, loss, validation)
 
 
 def _history_row(report: EpochReport, k: int, labels: Sequence[str]) -> HistoryRow:
     scores = {name: values[k] for name, values in report.scores.items()}
-    row = {"epoch": report.epoch, "loss": report.loss[k], "validation_loss": scores.pop("loss")}
+    row = {"epoch": report.epochs[k], "loss": report.loss[k], "validation_loss": scores.pop("loss")}
     row |= scores
     for i, label in enumerate(labels):
         row[f"f1_{label}"] = float(report.validation.f1[k, i])

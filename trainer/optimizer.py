@@ -37,6 +37,14 @@ class AdamWState:
         """Return the state of the given members (indices into K) alone."""
         return AdamWState(self.mean[members], self.square[members], self.steps[members])
 
+    def join(self, other: "AdamWState") -> "AdamWState":
+        """Return the state of these members and then the other's."""
+        return AdamWState(
+            torch.cat([self.mean, other.mean]),
+            torch.cat([self.square, other.square]),
+            torch.cat([self.steps, other.steps]),
+        )
+
 
 def clip_divisors(gradients: Tensor, max_norm: float) -> Tensor:
     """Return what each member's gradient is divided by so that its 2-norm is at most `max_norm`.

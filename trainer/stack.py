@@ -59,6 +59,20 @@ class Stack:
             smoothing=self.smoothing[index],
         )
 
+    def join(self, other: "Stack") -> "Stack":
+        """Return a stack of this one's members and then the other's; both are of one shape."""
+        return Stack(
+            shape=self.shape,
+            configs=self.configs + other.configs,
+            generators=self.generators + other.generators,
+            row_weights=self.row_weights + other.row_weights,
+            parameters=torch.cat([self.parameters, other.parameters]),
+            optimizer=self.optimizer.join(other.optimizer),
+            gamma=torch.cat([self.gamma, other.gamma]),
+            pos_weight=torch.cat([self.pos_weight, other.pos_weight]),
+            smoothing=torch.cat([self.smoothing, other.smoothing]),
+        )
+
 
 def start_stack(data: TrainingData, configs: Sequence[TrainConfig]) -> Stack:
     """Return the members before their first epoch; configs must share their `stack_key`."""

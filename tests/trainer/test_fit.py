@@ -73,7 +73,7 @@ def test_order_within_a_stack_changes_nothing(data):
 
 def test_neighbours_that_leave_change_nothing(data):
     def dismiss(report):
-        return [member == 2 or report.epoch < member for member in report.members]
+        return [member == 2 or report.epochs[0] < member for member in report.members]
 
     pruned = fit(data, STACK, dismiss)
     assert_bitwise_equal(pruned[2], fit(data, [STACK[2]])[0])
@@ -116,11 +116,34 @@ def test_reports_name_the_members_that_still_run(data):
 
     def watch(report):
         assert len(report.scores["macro_f1"]) == len(report.loss) == len(report.members)
-        seen.append((report.epoch, report.members))
+        seen.append((report.epochs, report.members))
         return [True] * len(report.members)
 
     fit(data, [config(0, epochs=1), config(1, epochs=3), config(2, epochs=2)], watch)
-    assert seen == [(1, (0, 1, 2)), (2, (1, 2)), (3, (1,))]
+    assert seen == [((1, 1, 1), (0, 1, 2)), ((2, 2), (1, 2)), ((3,), (1,))]
+
+
+def test_a_member_that_takes_a_free_place_trains_as_if_alone(data):
+    waiting, told = [STACK[3], STACK[1], STACK[6]], []
+
+    def refill(free):
+        joining = waiting[:free]
+        del waiting[:free]
+        return joining
+
+    first = [config(0, epochs=1), STACK[4], config(1, epochs=2)]
+    results = fit(data, first, on_result=lambda m, result: told.append(m), refill=refill)
+    assert len(results) == 6
+    assert sorted(told) == list(range(6))
+    assert told[0] == 0
+    for result in results:
+        assert_bitwise_equal(result, fit(data, [result.config])[0])
+    assert [result.config for result in results[3:]] == [STACK[3], STACK[1], STACK[6]]
+
+
+def test_a_member_of_another_shape_may_not_join(data):
+    with pytest.raises(ConfigError, match="share batch size"):
+        fit(data, [config(0, epochs=1)], refill=lambda free: [config(1, hidden_dim=64)])
 
 
 def test_the_best_epoch_is_kept_not_the_last(data):
