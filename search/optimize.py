@@ -26,6 +26,7 @@ from trainer.config import TrainConfig
 from trainer.data import TrainingData
 from trainer.fit import EpochReport, TrainResult, fit
 
+STARTUP_TRIALS = 20  # drawn at random before TPE models them, so that each remedy is tried
 STACKS_A_WAVE = 2  # trials a wave may have in all, in stacks
 RECIPE, FIXED, FAILURE = "recipe", "fixed", "failure"
 
@@ -67,7 +68,7 @@ def make_sampler(definition: StudyDefinition, n_trials_before: int) -> BaseSampl
     seed = (definition.seed * 1_000_003 + n_trials_before) % 2**32
     if definition.sampler == "random":
         return RandomSampler(seed=seed)
-    return TPESampler(seed=seed)
+    return TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed)
 
 
 def make_pruner(definition: StudyDefinition) -> BasePruner:
