@@ -201,7 +201,11 @@ BAD_TABLES = {
     "label with gaps": (GOOD.replace(",1\n", ",\n"), Y, "'y'"),
     "label in words": (GOOD.replace(",1\n", ",sick\n"), Y, "sick"),
     "label of one value": (GOOD.replace(",1\n", ",0\n"), Y, "'y'"),
-    "too few positives": ("a,y\n" + "1,0\n2,0\n" * 90 + "1,1\n2,1\n3,1\n", Y, "3 positives.*10 would do"),
+    "too few positives": (
+        "a,y\n" + "1,0\n2,0\n" * 90 + "1,1\n2,1\n3,1\n",
+        Y,
+        "3 positives.*10 would do",
+    ),
     "constant features": ("a,b,y\n" + "1,2,0\n" * 50 + "1,2,1\n" * 20, Y, "constant"),
     "no features": ("y\n" + "0\n" * 50 + "1\n" * 20, Y, "feature"),
     "group missing": (GOOD, (*Y, "--group", "g"), "'g'"),
