@@ -166,7 +166,8 @@ def _verdict(outcome: Outcome) -> Text:
         low, high = record.test["intervals"]["macro"]["f1"]
         lines.append(
             f"Test macro-F1 {record.test['macro_f1']:.4f} (95 % interval {low:.3f} to {high:.3f}), "
-            f"validated {validated:.4f}."
+            f"validated {validated:.4f}, the best of {len(outcome.records)} trials: "
+            f"such a maximum flatters, the test score does not."
         )
     else:
         lines.append(f"Validated macro-F1 {validated:.4f}; no rows were held out for test.")
