@@ -14,14 +14,15 @@ from pathlib import Path
 import torch
 
 from search.optimize import Search, make_pruner, make_sampler
-from search.session import look_at_test, make_checkpoint, prepare
+from search.session import prepare
 from search.storage import open_storage, open_study
 from studies.definition import load_definition
+from trainer.experiment import make_checkpoint, with_test_scores
 
 PRUNERS = ("none", "median", "patient", "successive_halving", "hyperband")
 
 
-def run(definition, prepared, model_epochs):
+def run(definition, experiment, model_epochs):
     study = open_study(open_storage("memory"), "s", {}, pruner=make_pruner(definition))
     study.sampler = make_sampler(definition, 0)
     best = {}
@@ -32,14 +33,14 @@ def run(definition, prepared, model_epochs):
 
     search = Search(
         study,
-        prepared.data,
+        experiment.data,
         definition,
         should_stop=lambda: search.progress.model_epochs >= model_epochs,
         on_result=keep,
     )
     progress = search.run()
-    checkpoint = make_checkpoint(prepared, best["number"], best["value"], best["result"])
-    test = look_at_test(checkpoint, prepared)["macro_f1"]
+    checkpoint = with_test_scores(make_checkpoint(experiment, best["result"]), experiment)
+    test = checkpoint.record.test["macro_f1"]
     return {"trials": progress.done, "validated": best["value"], "test": test}
 
 
@@ -75,8 +76,8 @@ def main():
                     "space": {"batch_size": [128, 256, 512]},
                 },
             )
-            prepared = prepare(definition, Path("/tmp"), "memory", "cpu")
-            row = run(definition, prepared, arguments.model_epochs)
+            session = prepare(definition, Path("/tmp"), "memory", "cpu")
+            row = run(definition, session.experiment, arguments.model_epochs)
             found.setdefault(pruner, []).append(row)
             if not arguments.json:
                 print(f"{pruner:20} seed {seed}  {row}", flush=True)

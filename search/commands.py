@@ -32,9 +32,9 @@ def search(
     definition = _definition(study, _given(overrides))
     progress = Console(stderr=True)
     with interruptible() as interrupt:
-        prepared = prepare(definition, workspace, storage, device)
+        session = prepare(definition, workspace, storage, device)
         with progress_view(progress, definition.name) as view:
-            outcome = run_search(prepared, should_stop=interrupt, on_progress=view)
+            outcome = run_search(session, should_stop=interrupt, on_progress=view)
     if as_json:
         print(json_text(_as_json(outcome)))
     else:
@@ -82,14 +82,14 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     best, checkpoint = outcome.best, outcome.checkpoint
     record = None if checkpoint is None else checkpoint.record
     return {
-        "study": outcome.prepared.definition.name,
-        "storage": shown(outcome.prepared.url),
+        "study": outcome.session.definition.name,
+        "storage": shown(outcome.session.url),
         "trials": count_states(outcome.records),
         "best": None
         if best is None
         else {"number": best.number, "value": best.value, "params": best.params},
         "validation": None if record is None else {"macro_f1": record.validation["macro_f1"]},
         "test": None if record is None else record.test,
-        "checkpoint": None if record is None else str(outcome.prepared.best_folder),
+        "checkpoint": None if record is None else str(outcome.session.best_folder),
         "seconds": round(outcome.seconds, 3),
     }

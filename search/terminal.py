@@ -159,7 +159,7 @@ def _labels(title: str, scores: dict[str, Any]) -> Grid:
 def _verdict(outcome: Outcome) -> Text:
     if outcome.checkpoint is None or outcome.best is None:
         raise ValueError("an outcome without a best trial has no verdict")
-    best, record, folder = outcome.best, outcome.checkpoint.record, outcome.prepared.best_folder
+    best, record, folder = outcome.best, outcome.checkpoint.record, outcome.session.best_folder
     lines = []
     validated = record.validation["macro_f1"]
     if record.test is not None:
