@@ -32,8 +32,8 @@ from torch import Tensor
 from trainer.config import TrainConfig, invalid
 from trainer.errors import CheckpointError, ConfigError
 from trainer.features import Features
-from trainer.fit import HistoryRow
 from trainer.model import Shape, flat_parameters
+from trainer.state import STATE, HistoryRow
 from trainer.table import Roles
 
 MODEL, RECORD, THRESHOLDS, HISTORY = (
@@ -103,7 +103,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
             fresh.mkdir()
             _write(fresh, checkpoint)
             if folder.exists():
-                _check_replaceable(folder)
+                check_replaceable(folder)
                 folder.rename(Path(scratch) / "old")
             fresh.rename(folder)
     except OSError as error:
@@ -126,8 +126,12 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     write_history(folder / HISTORY, checkpoint.history)
 
 
-def _check_replaceable(folder: Path) -> None:
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / RECORD).exists()):
+def check_replaceable(folder: Path) -> None:
+    """Raise CheckpointError if a folder exists and is not a checkpoint, a run or empty."""
+    if not folder.exists():
+        return
+    known = folder.is_dir() and any((folder / name).exists() for name in (RECORD, STATE))
+    if not known and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(
             f"{folder} holds something other than a checkpoint; name another folder"
         )

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from trainer.config import TrainConfig
 from trainer.data import TrainingData
-from trainer.errors import ConfigError
+from trainer.errors import CheckpointError, ConfigError
 from trainer.evaluation import Evaluation, evaluate
 from trainer.metrics import rank
 from trainer.model import Shape, named_parameters, predict_probabilities
-from trainer.stack import start_stack, train_epoch
+from trainer.stack import Stack, start_stack, train_epoch
+from trainer.state import HistoryRow, RunState
 from trainer.thresholds import (
     cross_fitted_counts,
     parse_threshold_metric,
@@ -32,7 +33,6 @@ from trainer.thresholds import (
 from trainer.validation import Validation, choose_thresholds, validate
 
 StopReason = Literal["epochs", "patience", "caller", "non_finite"]
-HistoryRow = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class EpochReport:
 OnEpoch = Callable[[EpochReport], Sequence[bool]]
 OnResult = Callable[[int, "TrainResult"], None]
 Refill = Callable[[int], Sequence[TrainConfig]]
+OnState = Callable[[RunState], None]
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,29 @@ class _Run:
     def record(self, row: HistoryRow, parameters: Tensor) -> None:
         """Note an epoch, keep its parameters (P,) if they are the best, decide whether to stop."""
         self.history.append(row)
-        metric = self.config.early_stop_metric
-        score = -row["validation_loss"] if metric == "loss" else row[metric]
-        finite = math.isfinite(row["loss"]) and math.isfinite(row["validation_loss"])
-        if finite and score > self.best_score + (self.config.min_delta if self.best_epoch else 0):
+        score = self._score(row)
+        if score > self.best_score + (self.config.min_delta if self.best_epoch else 0):
             self.best_score, self.best_epoch = score, len(self.history)
             self.best_parameters = parameters.clone()
-        if not finite:
+        self._decide()
+
+    def restore(self, state: RunState) -> None:
+        """Go back to a state: as if its epochs had been recorded here."""
+        self.history = [dict(row) for row in state.history]
+        self.best_epoch = state.best_epoch
+        self.best_parameters = state.best_parameters
+        if self.best_epoch:
+            self.best_score = self._score(self.history[self.best_epoch - 1])
+        self._decide()
+
+    def _score(self, row: HistoryRow) -> float:
+        if not _is_finite(row):
+            return -math.inf
+        metric = self.config.early_stop_metric
+        return -row["validation_loss"] if metric == "loss" else row[metric]
+
+    def _decide(self) -> None:
+        if not _is_finite(self.history[-1]):
             self.stopped = "non_finite"
         elif len(self.history) >= self.config.epochs:
             self.stopped = "epochs"
@@ -123,6 +140,8 @@ def fit(
     *,
     on_result: OnResult | None = None,
     refill: Refill | None = None,
+    on_state: OnState | None = None,
+    resume: RunState | None = None,
 ) -> list[TrainResult]:
     """Train the configs together and return their results in the same order.
 
@@ -130,6 +149,9 @@ def fit(
     each epoch and returns K booleans: which of `report.members` go on. `on_result` gets a member
     and its result as soon as it leaves. `refill` is then asked for up to so many configs of the
     same `stack_key` as places are free; their results follow those of the first configs.
+
+    A single run hands its state to `on_state` after each epoch; from such a state, as `resume`, it
+    goes on to the same bits.
     """
     if not configs:
         return []
@@ -137,12 +159,19 @@ def fit(
     stack = start_stack(data, configs)
     runs = [_Run(config) for config in configs]
     results: dict[int, TrainResult] = {}
-    members = list(range(len(configs)))
+    if resume is not None:
+        _restore(stack, runs[0], resume)
+    members = [member for member, run in enumerate(runs) if run.stopped is None]
+    results |= {
+        member: _finish(run, data, stack.shape) for member, run in enumerate(runs) if run.stopped
+    }
     while members:
         loss = train_epoch(stack, data, [config.lr for config in stack.configs]).tolist()
         report = _report(members, runs, loss, validate(stack, data))
         for k, member in enumerate(members):
             runs[member].record(_history_row(report, k, data.labels), stack.parameters[k])
+        if on_state is not None:
+            on_state(_state(stack, runs[0]))
         if on_epoch is not None:
             for member, goes_on in zip(members, on_epoch(report), strict=True):
                 if not goes_on and runs[member].stopped is None:
@@ -165,6 +194,32 @@ def fit(
     return [results[member] for member in range(len(runs))]
 
 
+def _state(stack: Stack, run: _Run) -> RunState:
+    """Return the state of a stack of one."""
+    return RunState(
+        parameters=stack.parameters[0].clone(),
+        mean=stack.optimizer.mean[0].clone(),
+        square=stack.optimizer.square[0].clone(),
+        steps=stack.optimizer.steps[0].clone(),
+        generator=stack.generators[0].get_state(),
+        best_parameters=run.best_parameters,
+        best_epoch=run.best_epoch,
+        history=list(run.history),
+    )
+
+
+def _restore(stack: Stack, run: _Run, state: RunState) -> None:
+    """Bring a stack of one and its run to a state; raises CheckpointError if it does not fit."""
+    if len(stack) != 1 or state.parameters.shape != stack.parameters[0].shape:
+        raise CheckpointError("the interrupted run is of another shape; start it anew")
+    stack.parameters[0] = state.parameters
+    stack.optimizer.mean[0] = state.mean
+    stack.optimizer.square[0] = state.square
+    stack.optimizer.steps[0] = state.steps
+    stack.generators[0].set_state(state.generator)
+    run.restore(state)
+
+
 def _check_shape(configs: Sequence[TrainConfig], first: TrainConfig) -> None:
     for config in configs:
         if config.stack_key != first.stack_key:
@@ -180,6 +235,10 @@ def _report(
     scores = {name: values.tolist() for name, values in validation.macro.items()}
     epochs = tuple(len(runs[member].history) + 1 for member in members)
     return EpochReport(tuple(members), epochs, scores, loss, validation)
+
+
+def _is_finite(row: HistoryRow) -> bool:
+    return math.isfinite(row["loss"]) and math.isfinite(row["validation_loss"])
 
 
 def _history_row(report: EpochReport, k: int, labels: Sequence[str]) -> HistoryRow:
