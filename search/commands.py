@@ -1,22 +1,21 @@
 """What each command does, behind search.cli, with the heavy imports."""
 
 import re
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from search.interrupt import interruptible
 from search.records import count_states
 from search.session import Outcome, prepare, run_search
 from search.storage import shown
 from search.terminal import print_outcome, progress_view
 from studies.definition import StudyDefinition, load_definition
 from studies.examples import write_example
-from trainer.checkpoint import json_text, load_checkpoint
-from trainer.predict import predict_file
+from trainer.checkpoint import json_text
+from trainer.interrupt import interruptible
+from trainer.terminal import result_console
 
 
 def search(
@@ -38,19 +37,14 @@ def search(
     if as_json:
         print(json_text(_as_json(outcome)))
     else:
-        print_outcome(_result_console(), outcome)
-
-
-def predict(checkpoint: Path, csv: Path, output: Path, id_columns: Sequence[str] | None) -> None:
-    """Write predictions and say how many."""
-    rows = predict_file(load_checkpoint(checkpoint), csv, output, id_columns)
-    print(f"{rows} rows predicted to {output}")
+        print_outcome(result_console(), outcome)
 
 
 def example(name: str, output: Path, *, rows: int | None, seed: int) -> None:
     """Write an example table and say what it is."""
     written = write_example(name, output, rows=rows, seed=seed)
-    print(f"{written} rows of {name} written to {output}")
+    kind = "synthetic, no row describes a person" if name == "mesa" else "real"
+    print(f"{written} rows of {name} ({kind}) written to {output}")
 
 
 def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,11 +65,6 @@ def _definition(study: str, overrides: dict[str, Any]) -> StudyDefinition:
         stem = re.sub(r"(\.csv)?(\.gz)?(\.parquet)?$", "", csv.name)
         overrides["name"] = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "study"
     return load_definition(study, overrides)
-
-
-def _result_console() -> Console:
-    """Return stdout's console, wide enough for whole tables where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rich.text import Text
 from search.optimize import Progress
 from search.records import ChoiceRecord, TrialRecord, complete, remedies
 from search.session import Outcome
+from trainer.terminal import label_grid, score_sentence, shrunk_sentence
 
 PLAIN_SECONDS = 10.0  # between progress lines where stderr is no terminal
 BEST_TRIALS = 5
@@ -79,9 +80,9 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     console.print(_remedies(remedies(outcome.records)))
     record = outcome.checkpoint.record
     if record.test is None:
-        console.print(_labels("Validation rows (cross-fitted)", record.validation))
+        console.print(label_grid("Validation rows (cross-fitted)", record.validation))
     else:
-        console.print(_labels("Test rows (looked at once, for the best trial)", record.test))
+        console.print(label_grid("Test rows (looked at once, for the best trial)", record.test))
     console.print(_verdict(outcome), soft_wrap=True)
 
 
@@ -144,18 +145,6 @@ def _remedies(rows: Sequence[ChoiceRecord]) -> Grid:
     return grid
 
 
-def _labels(title: str, scores: dict[str, Any]) -> Grid:
-    grid = Grid(title=title, title_justify="left")
-    grid.add_column("label")
-    for heading in ("threshold", "precision", "recall", "F1", "AP", "ROC AUC", "support"):
-        grid.add_column(heading, justify="right")
-    keys = ("threshold", "precision", "recall", "f1", "average_precision", "roc_auc")
-    for label, row in scores["labels"].items():
-        numbers = ["-" if row[key] is None else f"{row[key]:.3f}" for key in keys]
-        grid.add_row(label, *numbers, str(row["support"]))
-    return grid
-
-
 def _verdict(outcome: Outcome) -> Text:
     if outcome.checkpoint is None or outcome.best is None:
         raise ValueError("an outcome without a best trial has no verdict")
@@ -163,17 +152,15 @@ def _verdict(outcome: Outcome) -> Text:
     lines = []
     validated = record.validation["macro_f1"]
     if record.test is not None:
-        low, high = record.test["intervals"]["macro"]["f1"]
+        macro = record.test["intervals"]["macro"]["f1"]
         lines.append(
-            f"Test macro-F1 {record.test['macro_f1']:.4f} (95 % interval {low:.3f} to {high:.3f}), "
-            f"validated {validated:.4f}, the best of {len(outcome.records)} trials: "
-            f"such a maximum flatters, the test score does not."
+            f"{score_sentence('Test', record.test['macro_f1'], macro)}; validated {validated:.4f}, "
+            f"the best of {len(outcome.records)} trials: such a maximum flatters, test does not."
         )
     else:
         lines.append(f"Validated macro-F1 {validated:.4f}; no rows were held out for test.")
-    if record.validation["shrunk_thresholds"]:
-        few = ", ".join(record.validation["shrunk_thresholds"])
-        lines.append(f"Few validation positives, so thresholds lean on the pooled labels: {few}.")
+    if sentence := shrunk_sentence(record.validation["shrunk_thresholds"]):
+        lines.append(sentence)
     lines += [
         f"Best is trial {best.number}; its checkpoint is {folder}",
         "",

@@ -16,10 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trainer.errors import ConfigError
+from trainer.guide import ID, LABELS, SEQUENCE
 
-LABELS = ("insomnia", "restless leg", "apnea")
-ID = "mesaid"
-SEQUENCE = "sleep_stages"
 NUMBERS = [
     "ahi_a0h3",
     "ai_all5",

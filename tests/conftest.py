@@ -1,6 +1,8 @@
 """Shared small data: rare labels that a network can learn, in memory and as a CSV."""
 
 import os
+import subprocess
+import sys
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -11,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+from search.cli import main
 from trainer.data import TrainingData, pad_columns
 
 torch.set_num_threads(1)
@@ -56,3 +59,16 @@ def data() -> TrainingData:
         features=5,
         labels=("one", "two", "three"),
     )
+
+
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """Run the command in this process: for errors, where a second of imports each is too much."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["raretune", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return subprocess.CompletedProcess(arguments, ended.value.code, *capsys.readouterr())
+
+    return run

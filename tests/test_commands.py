@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
-from search.cli import main
 from trainer.checkpoint import load_checkpoint
 
 RARETUNE = Path(sys.executable).with_name("raretune")
@@ -35,19 +34,6 @@ def raretune(*arguments):
     return subprocess.run(
         [RARETUNE, *map(str, arguments)], capture_output=True, text=True, timeout=120
     )
-
-
-@pytest.fixture
-def here(monkeypatch, capsys):
-    """Run the command in this process: for errors, where a second of imports each is too much."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["raretune", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return subprocess.CompletedProcess(arguments, ended.value.code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a search after the current epoch; a second one ends it at once."""
+"""Ctrl-C and SIGTERM end a run after the current epoch; a second one ends it at once."""
 
 import signal
 from collections.abc import Iterator

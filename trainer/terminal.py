@@ -1,0 +1,50 @@
+"""Tables of scores, as the commands print them to stdout."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+COLUMNS = {
+    "threshold": "threshold",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "average_precision": "AP",
+    "roc_auc": "ROC AUC",
+}
+
+
+def result_console() -> Console:
+    """Return stdout's console, wide enough for whole tables where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def label_grid(title: str, scores: Mapping[str, Any]) -> Grid:
+    """Return the scores of each label, as Evaluation.to_json has them, as a table."""
+    grid = Grid(title=title, title_justify="left")
+    grid.add_column("label")
+    for heading in (*COLUMNS.values(), "support"):
+        grid.add_column(heading, justify="right")
+    for label, row in scores["labels"].items():
+        numbers = ["-" if row[key] is None else f"{row[key]:.3f}" for key in COLUMNS]
+        grid.add_row(label, *numbers, str(row["support"]))
+    return grid
+
+
+def shrunk_sentence(shrunk: Sequence[str]) -> str:
+    """Return what to say of labels whose thresholds lean on the pooled labels, or nothing."""
+    if not shrunk:
+        return ""
+    return (
+        "Fewer than 10 validation positives, so the threshold leans on what the pooled labels "
+        f"suggest: {', '.join(shrunk)}."
+    )
+
+
+def score_sentence(name: str, value: float, interval: Sequence[float]) -> str:
+    """Return a macro score with its 95 % interval, in words."""
+    low, high = interval
+    return f"{name} macro-F1 {value:.4f} (95 % interval {low:.3f} to {high:.3f})"
