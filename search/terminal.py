@@ -63,10 +63,10 @@ class ProgressView:
 def progress_view(console: Console, name: str) -> Iterator[ProgressView]:
     """Hand out a ProgressView that leaves the terminal as it found it."""
     view = ProgressView(console, name)
-    if not console.is_terminal:
+    if not (console.is_interactive and console.file.isatty()):
         yield view
         return
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
+    with Live(console=console, transient=True, redirect_stdout=False) as live:
         view.live = live
         yield view
 

@@ -41,7 +41,8 @@ def train(given: Mapping[str, Any]) -> None:
         plan = _plan(given)
     with interruptible() as interrupt:
         plan, experiment = start(plan, device)
-        with epoch_view(Console(stderr=True), plan.config, plan.roles.labels) as view:
+        earlier = () if state is None else state.history
+        with epoch_view(Console(stderr=True), plan.config, plan.roles.labels, earlier) as view:
             trained = run_training(
                 plan, experiment, folder, resume=state, on_epoch=view, should_stop=interrupt
             )

@@ -20,17 +20,12 @@ from torch import Tensor
 from trainer.config import TrainConfig
 from trainer.data import TrainingData
 from trainer.errors import CheckpointError, ConfigError
-from trainer.evaluation import Evaluation, evaluate
-from trainer.metrics import rank
+from trainer.evaluation import Evaluation
+from trainer.judgement import judge
 from trainer.model import Shape, named_parameters, predict_probabilities
 from trainer.stack import Stack, start_stack, train_epoch
 from trainer.state import HistoryRow, RunState
-from trainer.thresholds import (
-    cross_fitted_counts,
-    parse_threshold_metric,
-    shrunk_labels,
-)
-from trainer.validation import Validation, choose_thresholds, validate
+from trainer.validation import Validation, validate
 
 StopReason = Literal["epochs", "patience", "caller", "non_finite"]
 
@@ -83,6 +78,7 @@ class _Run:
     """Bookkeeping of one member."""
 
     config: TrainConfig
+    keep_last: bool = False
     history: list[HistoryRow] = field(default_factory=list)
     best_score: float = -math.inf
     best_epoch: int = 0
@@ -93,7 +89,8 @@ class _Run:
         """Note an epoch, keep its parameters (P,) if they are the best, decide whether to stop."""
         self.history.append(row)
         score = self._score(row)
-        if score > self.best_score + (self.config.min_delta if self.best_epoch else 0):
+        beaten = score > self.best_score + (self.config.min_delta if self.best_epoch else 0)
+        if beaten or (self.keep_last and _is_finite(row)):
             self.best_score, self.best_epoch = score, len(self.history)
             self.best_parameters = parameters.clone()
         self._decide()
@@ -142,6 +139,7 @@ def fit(
     refill: Refill | None = None,
     on_state: OnState | None = None,
     resume: RunState | None = None,
+    keep_last: bool = False,
 ) -> list[TrainResult]:
     """Train the configs together and return their results in the same order.
 
@@ -150,6 +148,9 @@ def fit(
     and its result as soon as it leaves. `refill` is then asked for up to so many configs of the
     same `stack_key` as places are free; their results follow those of the first configs.
 
+    With `keep_last`, each epoch counts as better than those before: for a run whose length is known
+    and whose validation rows are not to choose anything.
+
     A single run hands its state to `on_state` after each epoch; from such a state, as `resume`, it
     goes on to the same bits.
     """
@@ -157,7 +158,7 @@ def fit(
         return []
     _check_shape(configs, configs[0])
     stack = start_stack(data, configs)
-    runs = [_Run(config) for config in configs]
+    runs = [_Run(config, keep_last) for config in configs]
     results: dict[int, TrainResult] = {}
     if resume is not None:
         _restore(stack, runs[0], resume)
@@ -190,7 +191,7 @@ def fit(
             _check_shape(joining, configs[0])
             stack = stack.join(start_stack(data, joining))
             members += range(len(runs), len(runs) + len(joining))
-            runs += [_Run(config) for config in joining]
+            runs += [_Run(config, keep_last) for config in joining]
     return [results[member] for member in range(len(runs))]
 
 
@@ -257,27 +258,20 @@ def _finish(run: _Run, data: TrainingData, shape: Shape) -> TrainResult:
         raise AssertionError("a run ends with a reason")
     if run.best_parameters is None:
         return TrainResult(run.config, run.history, 0, run.stopped, {}, None, None, None)
-    probabilities = predict_probabilities(run.best_parameters[None], shape, data.x_validation)
-    ranking = rank(probabilities, data.y_validation, data.folds)
-    metric = parse_threshold_metric(run.config.threshold_metric)
-    optimize = run.config.optimize_thresholds
-    thresholds = choose_thresholds(ranking, metric, optimize=optimize)[0].cpu()
-    shrunk = shrunk_labels(ranking).tolist() if optimize else [False] * len(data.labels)
-    counts = cross_fitted_counts(ranking, metric) if optimize else None
+    probabilities = predict_probabilities(run.best_parameters[None], shape, data.x_validation)[0]
+    judged = judge(
+        probabilities.cpu(), data.y_validation.cpu(), data.folds.cpu(), data.labels, run.config
+    )
     row = run.history[run.best_epoch - 1]
+    parameters = named_parameters(run.best_parameters, shape)
     return TrainResult(
         config=run.config,
         history=run.history,
         best_epoch=run.best_epoch,
         stopped=run.stopped,
         scores={k: v for k, v in row.items() if not k.startswith(("f1_", "predicted_share_"))},
-        parameters={
-            name: tensor.cpu()
-            for name, tensor in named_parameters(run.best_parameters, shape).items()
-        },
-        thresholds=dict(zip(data.labels, thresholds.tolist(), strict=True)),
-        evaluation=evaluate(
-            probabilities[0].cpu(), data.y_validation.cpu(), thresholds, data.labels, counts=counts
-        ),
-        shrunk=tuple(label for label, few in zip(data.labels, shrunk, strict=True) if few),
+        parameters={name: tensor.cpu() for name, tensor in parameters.items()},
+        thresholds=judged.thresholds,
+        evaluation=judged.evaluation,
+        shrunk=judged.shrunk,
     )

@@ -55,13 +55,13 @@ def draw_picture(history: Sequence[Row], labels: Sequence[str], best_epoch: int)
         lines = {name: [scale * row[key] for row in rows] for name, key in keys.items()}
         return _panel(title, note, [row["epoch"] for row in rows], best_epoch, lines)
 
-    f1 = {"cross-fitted": "macro_f1", "tuned on the same rows": "tuned_macro_f1"}
+    f1 = {"validated": "macro_f1", "tuned on the same rows": "tuned_macro_f1"}
     ranking = {"ROC AUC": "roc_auc", "average precision": "average_precision"}
     cells = (
         panel("Loss", {"training": "loss", "validation": "validation_loss"}),
         panel("Macro-F1", f1),
         panel("Ranking and recall", {**ranking, "recall": "macro_recall"}),
-        panel("F1 of each label", {name: f"f1_{name}" for name in labels}, "cross-fitted"),
+        panel("F1 of each label", {name: f"f1_{name}" for name in labels}, "on validation rows"),
         panel(
             "Predicted positive",
             {name: f"predicted_share_{name}" for name in labels},
