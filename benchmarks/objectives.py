@@ -117,8 +117,8 @@ def main():
     parser.add_argument("--group")
     parser.add_argument("--sequence")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--trials", type=int, default=64, help="trained for each seed")
-    parser.add_argument("--of", type=int, default=30, help="trials that one is chosen from")
+    parser.add_argument("--trials", type=int, default=40, help="trained for each seed")
+    parser.add_argument("--of", type=int, default=20, help="trials that one is chosen from")
     parser.add_argument("--draws", type=int, default=2000, help="subsets of so many trials")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--patience", type=int, default=15)
@@ -139,13 +139,13 @@ def main():
             "default",
             {"name": "s", "table": table, "seed": seed, "space": {"batch_size": [128, 256, 512]}},
         )
-        prepared = prepare(definition, Path("/tmp"), "memory", "cpu")
-        rows, columns = prepared.split.test, prepared.table.columns
-        inputs = torch.from_numpy(prepared.features.transform(columns.iloc[rows]))
-        x_test, y_test = pad_columns(inputs, 16), torch.from_numpy(prepared.table.labels[rows])
+        experiment = prepare(definition, Path("/tmp"), "memory", "cpu").experiment
+        rows, read = experiment.split.test, experiment.table
+        inputs = torch.from_numpy(experiment.features.transform(read.columns.iloc[rows]))
+        x_test, y_test = pad_columns(inputs, 16), torch.from_numpy(read.labels[rows])
         scores = np.concatenate(
             [
-                train(stack, prepared.data, x_test, y_test, arguments.epochs, arguments.patience)
+                train(stack, experiment.data, x_test, y_test, arguments.epochs, arguments.patience)
                 for stack in draw_stacks(definition, arguments.trials)
             ]
         )
