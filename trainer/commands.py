@@ -22,7 +22,8 @@ from trainer.interrupt import interruptible
 from trainer.monitor import epoch_view
 from trainer.page import write_page
 from trainer.predict import predict_file, predict_frame
-from trainer.table import Roles, Table, read_columns, read_table
+from trainer.reading import read_columns
+from trainer.table import Roles, Table, read_table
 from trainer.terminal import label_grid, result_console, score_sentence, shrunk_sentence
 from trainer.training import PICTURE, Plan, Trained, describe, load_plan, run_training, start
 

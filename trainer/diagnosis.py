@@ -1,4 +1,4 @@
-"""Signs in a run's history: what went wrong, and which of the guide's flags to change.
+"""Signs in a run's history: what went wrong, and which remedies to try.
 
     for sign in diagnose(result.history, config, prevalence):
         print(sign.words, *sign.remedies, sep="\n  ")
@@ -11,7 +11,6 @@ Source: AGGRESSIVE_TRAINING.md, "If Model Still Predicts All Negatives" and "Tro
 """
 
 import math
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,11 +18,11 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import Any
 
+from trainer import remedies
 from trainer.config import TrainConfig
-from trainer.weights import CLASS_WEIGHT_METHODS
+from trainer.remedies import Step
 
 Row = Mapping[str, float]
-Changes = Mapping[str, Any]
 
 ENOUGH_EPOCHS = 10  # the guide's patience with a network that predicts all negatives
 FEW_EPOCHS = 5  # within these the guide expects the first positive predictions
@@ -41,28 +40,18 @@ OVERFIT_RISE = 1.25  # of the validation loss since its minimum; plain runs stay
 OVERFIT_FALL = 0.9  # of the training loss since then: it still learns, but by heart
 OVERFIT_RANKING = 0.95  # of average precision since then: overconfidence alone raises the loss
 
-MULTIPLIERS = (3.0, 5.0)  # the guide's escalation
-USUAL = {"lr": (1e-4, 1e-2), "dropout": (0.0, 0.6), "weight_decay": (0.0, 0.1)}  # AdamW learns here
-MILDER_SAMPLING = {
-    "per_class": "balanced",
-    "aggressive": "balanced",
-    "inverse": "balanced",
-    "balanced": "inverse_sqrt",
-}
-STRICTER_METRIC = {"f1": "f0.5", "f0.5": "precision>=0.5"}  # any other one gives way to f1
-
 
 @dataclass(frozen=True)
 class Sign:
     """Something wrong in a run: a short stable name, one sentence with figures, what to change.
 
-    `steps` are the remedies in the order to try them, each the TrainConfig fields it sets, to
-    values that the config does not have; empty if the config already does all that is known.
+    `steps` are the remedies in the order to try them; none if the config already does all that is
+    known.
     """
 
     name: str
     words: str
-    steps: tuple[Changes, ...]
+    steps: tuple[Step, ...]
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -72,7 +61,7 @@ class Sign:
     @property
     def remedies(self) -> tuple[str, ...]:
         """Each step as command-line flags."""
-        return tuple(" ".join(_flag(*change) for change in step.items()) for step in self.steps)
+        return tuple(remedies.flags(step) for step in self.steps)
 
 
 @dataclass(frozen=True)
@@ -151,8 +140,8 @@ def non_finite(run: Run) -> Sign | None:
         "non_finite",
         f"the loss is not finite in epoch {broken['epoch']:.0f} (training {broken['loss']:.3g}, "
         f"validation {broken['validation_loss']:.3g}): {left}",
-        {"lr": _short(run.config.lr / 10)},
-        _lighter_weights(run.config),
+        remedies.much_slower(run.config),
+        remedies.lighter_weights(run.config),
     )
 
 
@@ -168,16 +157,14 @@ def all_negative(run: Run) -> Sign | None:
             silent[label] = f"{label} {share:.1%} of the rows ({actual:.1%} are positive)"
     if not silent:
         return None
-    config = run.config
-    heavier = [m for m in MULTIPLIERS if m > config.class_weight_multiplier]
     return _sign(
         "all_negative",
         f"{len(silent)} of {len(run.prevalence)} labels are hardly ever predicted positive, at the "
         f"best epoch {run.best['epoch']:.0f} or in {run.lately}: {', '.join(silent.values())}",
-        _differing(config, optimize_thresholds=True),
-        {"class_weight_multiplier": heavier[0]} if heavier and config.loss_type != "bce" else {},
-        _differing(config, weight_method="per_class"),
-        _differing(config, loss_type="weighted_bce", class_weight_method="very_aggressive"),
+        remedies.tuned_thresholds(run.config),
+        remedies.heavier_weights(run.config),
+        remedies.per_class_sampling(run.config),
+        remedies.heaviest_weights(run.config),
     )
 
 
@@ -185,17 +172,12 @@ def no_ranking(run: Run) -> Sign | None:
     """The probabilities order the rows no better than chance; no threshold can mend that."""
     if not run.ranks_by_chance:
         return None
-    unusual: list[Changes] = [
-        {field: _default(field)}
-        for field, (low, high) in USUAL.items()
-        if not low <= getattr(run.config, field) <= high
-    ]
     return _sign(
         "no_ranking",
         f"ROC AUC is {fmean(row['roc_auc'] for row in run.recent):.2f} on average over "
         f"{run.lately}, about chance (0.5): either the settings keep the network from learning or "
         "the columns say nothing about the labels",
-        *(unusual or [_lighter_weights(run.config)]),
+        *(remedies.usual_settings(run.config) or [remedies.lighter_weights(run.config)]),
     )
 
 
@@ -212,9 +194,9 @@ def overfitting_to_positives(run: Run) -> Sign | None:
         f"{predicted:.1%} of the rows are predicted positive at the best epoch "
         f"{run.best['epoch']:.0f}, {predicted / actual:.1f} times the {actual:.1%} that are "
         "(means over the labels)",
-        _lighter_weights(run.config),
-        _milder_sampling(run.config),
-        _more_dropout(run.config),
+        remedies.lighter_weights(run.config),
+        remedies.milder_sampling(run.config),
+        remedies.more_dropout(run.config),
     )
 
 
@@ -231,7 +213,7 @@ def low_precision_high_recall(run: Run) -> Sign | None:
         f"recall is {recall:.2f} but precision {precision:.2f} at the best epoch "
         f"{run.best['epoch']:.0f}, with {actual:.1%} positives; this is expected with severe "
         "imbalance, and higher thresholds trade the one for the other",
-        _higher_thresholds(run.config),
+        remedies.higher_thresholds(run.config),
     )
 
 
@@ -249,14 +231,13 @@ def unstable_loss(run: Run) -> Sign | None:
         return None
     leaps = explosions | set(jumps)
     worst = max(leaps, key=loss.__getitem__)
-    slower = min(run.config.lr / 2, _default("lr") if run.config.lr > USUAL["lr"][1] else math.inf)
     return _sign(
         "unstable_loss",
         f"the training loss leaps in {len(leaps)} of {len(loss)} epochs, to {loss[worst]:.3g} in "
         f"epoch {run.rows[worst]['epoch']:.0f}, where its median over the run is {level:.3g}",
-        {"lr": _short(slower)},
-        {"batch_size": 16} if run.config.batch_size > 16 else {},
-        _lighter_weights(run.config),
+        remedies.slower(run.config),
+        remedies.smaller_batches(run.config),
+        remedies.lighter_weights(run.config),
     )
 
 
@@ -280,9 +261,9 @@ def overfitting(run: Run) -> Sign | None:
         f"from epoch {turn['epoch']:.0f} to {run.lately} the validation loss rose from "
         f"{validation} while the training loss fell from {training}, and average precision on the "
         f"validation rows fell from {ranking}",
-        _more_dropout(run.config),
-        _more_decay(run.config),
-        _smaller_network(run.config),
+        remedies.more_dropout(run.config),
+        remedies.more_decay(run.config),
+        remedies.smaller_network(run.config),
     )
 
 
@@ -313,65 +294,5 @@ def _ignorant_loss(run: Run) -> float:
     return math.log(2) * heaviest
 
 
-def _sign(name: str, words: str, *steps: Changes) -> Sign:
+def _sign(name: str, words: str, *steps: Step) -> Sign:
     return Sign(name, words, tuple(step for step in steps if step))
-
-
-def _differing(config: TrainConfig, **values: object) -> Changes:
-    return {field: value for field, value in values.items() if getattr(config, field) != value}
-
-
-def _default(field: str) -> float:
-    return float(TrainConfig.model_fields[field].default)
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.2g}")
-
-
-def _lighter_weights(config: TrainConfig) -> Changes:
-    """Halve the multiplier down to 1, then take the next lighter method; bce has no weights."""
-    if config.loss_type == "bce":
-        return {}
-    if config.class_weight_multiplier > 1:
-        return {"class_weight_multiplier": max(1.0, _short(config.class_weight_multiplier / 2))}
-    lighter = max(0, CLASS_WEIGHT_METHODS.index(config.class_weight_method) - 1)
-    return _differing(config, class_weight_method=CLASS_WEIGHT_METHODS[lighter])
-
-
-def _milder_sampling(config: TrainConfig) -> Changes:
-    milder = MILDER_SAMPLING.get(config.weight_method)
-    return {"weight_method": milder} if milder else {}
-
-
-def _higher_thresholds(config: TrainConfig) -> Changes:
-    metric = "".join(config.threshold_metric.split()).lower()
-    if not config.optimize_thresholds:
-        return {"optimize_thresholds": True}
-    if metric.startswith("precision"):
-        return {}
-    return {"threshold_metric": STRICTER_METRIC.get(metric, "f1")}
-
-
-def _more_dropout(config: TrainConfig) -> Changes:
-    more = min(USUAL["dropout"][1], round(config.dropout + 0.2, 2))
-    return {"dropout": more} if config.num_layers and more > config.dropout else {}
-
-
-def _more_decay(config: TrainConfig) -> Changes:
-    more = min(USUAL["weight_decay"][1], max(1e-3, _short(10 * config.weight_decay)))
-    return {"weight_decay": more} if more > config.weight_decay else {}
-
-
-def _smaller_network(config: TrainConfig) -> Changes:
-    """Half the width, in multiples of 16."""
-    half = max(16, config.hidden_dim // 32 * 16)
-    return {"hidden_dim": half} if config.num_layers and half < config.hidden_dim else {}
-
-
-def _flag(field: str, value: object) -> str:
-    if field == "optimize_thresholds":
-        return "--optimize_thresholds"
-    if field == "weight_method":
-        return f"--use_weighted_sampling --weight_method {value}"
-    return f"--{field} {shlex.quote(str(value))}"

@@ -9,11 +9,10 @@ Numbers are the table's number columns and those that describe its digit strings
     missing  1 where missing, and then the median stands in; one such column for all numbers that
              were missing in the same train rows
 
-and a text one 0/1 column for each of its commoner values, and one for missing; any other value is
-all zeros. What does not vary over the train rows is left out.
+and a text the 0/1 columns of trainer.columns. What does not vary over the train rows is left out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +20,20 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from trainer.columns import (
+    Categories,
+    Strings,
+    as_numbers,
+    as_texts,
+    fit_categories,
+    fit_strings,
+    variation,
+)
 from trainer.errors import CheckpointError, TableError
-from trainer.sequence import find_symbols, sequence_features
+from trainer.sequence import sequence_features
 from trainer.table import Table
 
 QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
-MIN_COUNT = 5  # train rows with a category, for a column of its own
-MAX_CATEGORIES = 64  # of one column, commonest first
-MIN_VARIATION = 0.02  # share of train rows off the commonest value, for a number of a digit string
 LARGEST = 1e150  # numbers are bounded by it, so that no difference overflows
 BLOCK_ROWS = 1024  # transformed at once, to stay in the cache
 ARRAYS = {
@@ -42,26 +47,6 @@ ARRAYS = {
 }
 
 
-class Categories(BaseModel):
-    """A text column: its values with a column of their own, and whether missing has one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    column: str
-    values: tuple[str, ...]
-    missing: bool
-
-
-class Strings(BaseModel):
-    """A digit string column: its symbols, and which of its sequence features are numbers here."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    column: str
-    symbols: str
-    kept: tuple[str, ...]
-
-
 class Description(BaseModel):
     """The part of the fitted state that is text."""
 
@@ -70,6 +55,11 @@ class Description(BaseModel):
     numbers: tuple[str, ...]
     strings: Strings | None
     categories: tuple[Categories, ...]
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """(M,) names of the numbers: table columns, then those of the digit strings."""
+        return (*self.numbers, *(self.strings.names if self.strings else ()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,24 +97,17 @@ class Features:
     @property
     def names(self) -> tuple[str, ...]:
         """(D,) names of the output's columns."""
-        numbers = _number_names(self.description)
+        numbers = self.description.number_names
         pieces = [int((self.piece_of[:i] == of).sum()) for i, of in enumerate(self.piece_of)]
         return (
             *(numbers[i] for i in self.scaled),
             *(f"{numbers[of]} piece {k}" for of, k in zip(self.piece_of, pieces, strict=True)),
             *(f"{numbers[i]} missing" for i in self.flagged),
-            *(
-                name
-                for c in self.description.categories
-                for name in (
-                    *(f"{c.column}={value}" for value in c.values),
-                    *((f"{c.column} missing",) if c.missing else ()),
-                )
-            ),
+            *(name for c in self.description.categories for name in c.names),
         )
 
     def transform(self, columns: pd.DataFrame) -> np.ndarray:
-        """(N, D) float32, finite, of a frame as trainer.table reads it; each row for itself.
+        """(N, D) float32, finite, of a frame as trainer.reading reads it; each row for itself.
 
         Further columns are ignored. Raises TableError when a column is missing, holds text for
         numbers or numbers for text, or an infinite number, or a sequence is not of digits.
@@ -135,22 +118,22 @@ class Features:
                 f"the table lacks {len(absent)} columns that the features need: "
                 f"{', '.join(map(repr, absent))}; add them (empty where unknown)"
             )
-        table_numbers = _numbers(columns, self.number_columns)
-        codes = [_codes(columns[c.column], c) for c in self.description.categories]
+        table_numbers = as_numbers(columns, self.number_columns)
+        codes = [c.encode(columns[c.column]) for c in self.description.categories]
         strings = self.description.strings
-        texts = _texts(columns[strings.column]) if strings else []
+        texts = as_texts(columns[strings.column]) if strings else []
         out = np.zeros((len(columns), len(self.names)), dtype=np.float32)
         for start in range(0, len(columns), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
             numbers = table_numbers[:, rows]
             if strings:
-                numbers = np.vstack([numbers, _describe(texts[rows], strings)])
+                numbers = np.vstack([numbers, strings.describe(texts[rows])])
             self._write_numbers(numbers, out[rows])
         first = len(self.scaled) + len(self.piece_of) + len(self.flagged)
         for category, code in zip(self.description.categories, codes, strict=True):
             known = np.flatnonzero(code >= 0)
             out[known, first + code[known]] = 1.0
-            first += len(category.values) + category.missing
+            first += len(category.names)
         return out
 
     def _write_numbers(self, numbers: np.ndarray, out: np.ndarray) -> None:
@@ -185,7 +168,7 @@ class Features:
         except ValidationError as error:
             raise _broken("its description is of another form") from error
         _check_strings(parsed.strings)
-        _check_arrays(tensors, len(_number_names(parsed)))
+        _check_arrays(tensors, len(parsed.number_names))
         return cls(parsed, **{name: tensors[name] for name in ARRAYS})
 
 
@@ -195,16 +178,16 @@ def fit_features(table: Table, rows: np.ndarray) -> Features:
     Raises TableError when nothing varies over these rows, or a sequence is not of digits.
     """
     columns = table.columns.iloc[rows]
-    numbers = _numbers(columns, table.numeric)
-    vary = [j for j, number in enumerate(numbers) if _variation(number) > 0]
+    numbers = as_numbers(columns, table.numeric)
+    vary = [j for j, number in enumerate(numbers) if variation(number) > 0]
     numbers, n_table = numbers[vary], len(vary)
     strings = None
     if table.roles.sequence is not None:
-        texts = _texts(columns[table.roles.sequence])
-        strings = _fit_strings(texts, table.roles.sequence)
+        texts = as_texts(columns[table.roles.sequence])
+        strings = fit_strings(texts, table.roles.sequence)
         if strings:
-            numbers = np.vstack([numbers, _describe(texts, strings)])
-    fitted = [_fit_categories(columns[name]) for name in table.categorical]
+            numbers = np.vstack([numbers, strings.describe(texts)])
+    fitted = [fit_categories(columns[name]) for name in table.categorical]
     description = Description(
         numbers=tuple(table.numeric[j] for j in vary),
         strings=strings,
@@ -242,88 +225,6 @@ def _fit_numbers(numbers: np.ndarray, n_table: int, description: Description) ->
         low=np.concatenate([np.zeros(0), *(edge[:-1] for edge in edges)]),
         width=np.concatenate([np.zeros(0), *(np.diff(edge) for edge in edges)]),
     )
-
-
-def _fit_strings(texts: list[object], column: str) -> Strings | None:
-    symbols = find_symbols(texts)
-    values, names = sequence_features(texts, symbols)
-    vary = (_variation(number) >= MIN_VARIATION for number in values.T)
-    kept = tuple(name for name, varies in zip(names, vary, strict=True) if varies)
-    return Strings(column=column, symbols=symbols, kept=kept) if kept else None
-
-
-def _fit_categories(values: pd.Series) -> Categories | None:
-    counts = values.value_counts()
-    missing = bool(values.isna().any())
-    if len(counts) + missing < 2:
-        return None
-    common = sorted((-n, str(value)) for value, n in counts.items() if n >= MIN_COUNT)
-    kept = tuple(value for _, value in common[:MAX_CATEGORIES])
-    if not kept and not missing:
-        return None
-    return Categories(column=str(values.name), values=kept, missing=missing)
-
-
-def _variation(values: np.ndarray) -> float:
-    """Share of values (N,) off the commonest one; missing is a value."""
-    return 1 - float(np.unique(values, return_counts=True)[1].max()) / len(values)
-
-
-# Columns of a frame
-
-
-def _numbers(columns: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
-    """(len(names), N) float64, NaN where missing."""
-    numbers = np.empty((len(names), len(columns)))
-    for j, name in enumerate(names):
-        values = columns[name]
-        if pd.api.types.is_numeric_dtype(values.dtype):
-            numbers[j] = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        elif values.isna().all():
-            numbers[j] = np.nan
-        else:
-            raise TableError(
-                f"column {name!r} must hold numbers as it did in training, got "
-                f"{str(values.dropna().iloc[0])!r}; write numbers, or nothing where unknown"
-            )
-    infinite = np.isinf(numbers).sum(axis=1)
-    if infinite.any():
-        worst = int(infinite.argmax())
-        raise TableError(
-            f"column {names[worst]!r} has {infinite[worst]} infinite values; make them missing"
-        )
-    return numbers
-
-
-def _texts(values: pd.Series) -> list[object]:
-    """N str, or None or NaN where missing."""
-    if pd.api.types.is_numeric_dtype(values.dtype) and not values.isna().all():
-        raise TableError(
-            f"column {str(values.name)!r} must hold text as it did in training, got numbers; "
-            "write them as text"
-        )
-    return list(values)
-
-
-def _codes(values: pd.Series, category: Categories) -> np.ndarray:
-    """(N,) int64 position among the category's columns; -1 for none."""
-    texts = _texts(values)
-    codes = pd.Index(category.values, dtype=object).get_indexer(pd.Index(texts, dtype=object))
-    if category.missing:
-        codes = np.where(values.isna(), len(category.values), codes)
-    return np.asarray(codes, dtype=np.int64)
-
-
-def _describe(texts: list[object], strings: Strings) -> np.ndarray:
-    """(len(kept), N) float64 sequence features."""
-    values, names = sequence_features(texts, strings.symbols)
-    return np.stack([values[:, names.index(name)] for name in strings.kept])
-
-
-def _number_names(description: Description) -> tuple[str, ...]:
-    strings = description.strings
-    of_strings = (f"{strings.column}.{name}" for name in strings.kept) if strings else ()
-    return (*description.numbers, *of_strings)
 
 
 # A state from outside

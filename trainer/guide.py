@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from trainer.errors import TableError
-from trainer.table import Roles, rare_binary_columns, read_columns
+from trainer.reading import read_columns
+from trainer.table import Roles, rare_binary_columns
 
 LABELS = ("insomnia", "restless leg", "apnea")
 ID = "mesaid"

@@ -15,11 +15,11 @@ from trainer.data import pad_columns
 from trainer.errors import RaretuneError, TableError
 from trainer.evaluation import threshold_tensor
 from trainer.model import predict_probabilities
-from trainer.table import stream_columns
+from trainer.reading import stream_columns
 
 
 def predict_frame(checkpoint: Checkpoint, columns: pd.DataFrame) -> Tensor:
-    """Return probabilities (N, L) float32 of a frame as trainer.table reads it.
+    """Return probabilities (N, L) float32 of a frame as trainer.reading reads it.
 
     Raises TableError if a feature column is missing or of another kind.
     """

@@ -18,8 +18,9 @@ from trainer.data import make_data
 from trainer.errors import CheckpointError, TableError
 from trainer.fit import fit
 from trainer.predict import predict_file, predict_frame
+from trainer.reading import read_columns
 from trainer.split import split_rows
-from trainer.table import Roles, read_columns, read_table
+from trainer.table import Roles, read_table
 
 
 @pytest.fixture(scope="module")

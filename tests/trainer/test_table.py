@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from trainer.errors import TableError
-from trainer.table import Roles, rare_binary_columns, read_columns, read_table, stream_columns
+from trainer.table import Roles, rare_binary_columns, read_table
 
 HEADER = "row,person,digits,age,smokes,status,day,ill"
 LINES = [
@@ -79,47 +79,6 @@ def test_every_format_gives_the_same_table(people, tmp_path):
         np.testing.assert_array_equal(table.groups, expected.groups)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
-def test_streamed_frames_together_are_the_columns_read_at_once(tmp_path, monkeypatch, suffix):
-    """Types are not guessed block by block: here every first block looks whole, or empty."""
-    monkeypatch.setattr("trainer.table.BLOCK_BYTES", 1 << 10)
-    n = 4000
-    half = np.arange(n) / 2
-    frame = pd.DataFrame({"late": np.where(half < 1500, np.nan, half), "half": half, "extra": "e"})
-    frame.loc[: n // 2, "half"] = 1.0
-    frame["code"] = [f"{i % 5:03}" for i in range(n)]
-    frame["flag"] = [bool(i % 2) for i in range(n)]
-    path = tmp_path / f"table{suffix}"
-    if suffix == ".parquet":
-        frame.to_parquet(path, index=False)
-    else:
-        frame.to_csv(path, index=False, compression="infer", float_format="%g")
-    names = ["late", "half", "flag"]
-    frames = list(stream_columns(path, numbers=[*names, "absent"], text=["code"]))
-    assert len(frames) > 1 or suffix == ".parquet"
-    whole = read_columns(path, text=["code"])
-    together = pd.concat(frames, ignore_index=True)
-    assert sorted(together) == sorted([*names, "code"])
-    pd.testing.assert_frame_equal(together[[*names, "code"]], whole[[*names, "code"]])
-    assert whole["code"].iloc[1] == "001"
-
-
-def test_streaming_refuses_text_among_numbers(tmp_path):
-    path = write(tmp_path / "t.csv", "a,b,c", *["1,2,3"] * 200_000, "1,2,three")
-    with pytest.raises(TableError, match=r"column .c.: Row #200002: .*three"):
-        list(stream_columns(path, numbers=["a", "c"], text=[]))
-
-
-def test_files_without_labels_or_with_any_column_can_be_read_for_prediction(tmp_path):
-    path = write(tmp_path / "new.csv", "when,age", "2020-01-01,3", "2020-01-02,")
-    assert read_columns(path)["age"].tolist()[0] == 3.0
-
-
-def test_a_row_keeps_its_quotes_commas_and_line_breaks(tmp_path):
-    path = write(tmp_path / "t.csv", "a,b", '"x, ""y""\nz",1', ",2")
-    assert read_columns(path)["a"].tolist() == ['x, "y"\nz', None]
-
-
 @pytest.mark.parametrize("label", ["true,false", "1.0,0.0", "1,0", "True,False"])
 def test_labels_may_be_written_as_booleans_or_numbers(tmp_path, label):
     yes, no = label.split(",")
@@ -140,44 +99,6 @@ def test_rare_binary_columns_are_listed_with_their_shares():
     ones["gap"] = np.where(np.arange(n) < 1, np.nan, ones["c2"])
     ones["text"] = "0"
     assert rare_binary_columns(ones) == [("c19", 0.19), ("c2", 0.02)]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("t.xlsx", b"a", "not a .csv, .csv.gz, .parquet file"),
-        ("t.csv", b"", "t.csv is empty"),
-        ("t.csv", b"a,ill\n", "header but no rows"),
-        ("t.csv", b"a,ill", "t.csv"),
-        ("t.csv", b"a,a,b,b,ill\n1,2,3,4,0\n", "same name: 'a', 'b'; rename"),
-        ("t.csv", b",ill\n1,0\n2,1\n", "column 1 of t.csv has no name"),
-        ("t.csv", b"a;ill\n1;0\n2;1\n", "separated by ';'"),
-        ("t.csv", b"a,ill\n1,0\n2\n3,1\n", "Row #3: Expected 2 columns, got 1"),
-        ("t.csv", b"a,ill\n1,0\ncaf\xe9,1\n", "'a' has bytes that are not UTF-8"),
-        ("t.csv", b"caf\xe9,ill\n1,0\n2,1\n", "header that is not UTF-8"),
-        ("t.csv", b"\0\1\2", "t.csv"),
-        ("t.csv.gz", b"a,ill\n1,0\n", "can't read t.csv.gz: zlib"),
-        ("t.csv.gz", gzip.compress(b"a,ill\n1,0\n2,1\n")[:-9], "can't read t.csv.gz: Trunc"),
-        ("t.parquet", b"a,ill\n1,0\n", "can't read t.parquet"),
-    ],
-)
-def test_an_unusable_file_is_refused(tmp_path, name, content, message):
-    path = tmp_path / name
-    path.write_bytes(content)
-    assert message in refusal(path, Roles(("ill",)))
-
-
-def test_a_path_without_a_file_is_refused(tmp_path):
-    assert "no file" in refusal(tmp_path / "none.csv")
-    assert "is a directory" in refusal(tmp_path)
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
-def test_a_broken_file_is_refused_when_streamed(tmp_path, suffix):
-    path = tmp_path / f"t{suffix}"
-    path.write_bytes(b"\0\xff")
-    with pytest.raises(TableError, match=f"t{suffix}"):
-        list(stream_columns(path, numbers=["a"], text=[]))
 
 
 @pytest.mark.parametrize(
@@ -253,6 +174,12 @@ def test_parquet_text_is_looked_at_as_csv_text_is(tmp_path, values, message):
     frame = pd.DataFrame({"x": values, "y": range(200), "ill": [0, 1] * 100})
     frame.to_parquet(tmp_path / "t.parquet")
     assert message in refusal(tmp_path / "t.parquet", Roles(("ill",)))
+
+
+def test_a_feature_that_is_not_utf_8_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,ill\n1,0\ncaf\xe9,1\n")
+    assert "'a' has bytes that are not UTF-8" in refusal(path, Roles(("ill",)))
 
 
 def test_a_table_of_constant_features_is_refused(tmp_path):

@@ -1,0 +1,200 @@
+"""A CSV or Parquet file as an Arrow table and as a pandas frame, whole or in bounded memory.
+
+Reading goes file -> Arrow table -> pandas frame. A column of such a frame is one of
+
+    number    float64, NaN where missing; booleans are 0.0 and 1.0
+    text      object: str, None where missing
+
+and any other type (dates, lists, ...) stays as it came. Columns that a caller wants as text are
+never guessed to be numbers, so that leading zeros survive.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+from trainer.errors import TableError
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+BLOCK_BYTES = 8 << 20  # of CSV text behind one streamed frame
+MAX_LISTED = 8  # names or values in one message
+
+_CSV_FORMAT = csv.ParseOptions(newlines_in_values=True)
+
+
+def read_columns(path: Path, *, text: Sequence[str] = ()) -> pd.DataFrame:
+    """All columns of a file as numbers and texts, in the file's order; those in `text` as text.
+
+    Knows no roles, so that a file without labels or with further columns can be read for
+    prediction. Raises TableError when the file can't be read.
+    """
+    return to_frame(read_arrow(path, text))
+
+
+def stream_columns(
+    path: Path, *, numbers: Sequence[str], text: Sequence[str]
+) -> Iterator[pd.DataFrame]:
+    """The named columns of a file in frames of some ten thousand rows, in the file's order.
+
+    Gives the values of `read_columns` in bounded memory. Names that the file lacks are left out.
+    Raises TableError when the file can't be read or a column of `numbers` in a CSV holds text.
+    """
+    _check_file(path)
+    with _reading(path):
+        if _is_parquet(path):
+            with parquet.ParquetFile(path) as file:
+                names = _check_names(file.schema_arrow.names, path)
+                wanted = [name for name in names if name in {*numbers, *text}]
+                for batch in file.iter_batches(columns=wanted):
+                    yield to_frame(_plain(pa.Table.from_batches([batch]), text))
+            return
+        blocks = csv.ReadOptions(block_size=BLOCK_BYTES)
+        with csv.open_csv(_open(path), blocks, _CSV_FORMAT) as reader:
+            types = {field.name: field.type for field in reader.schema}
+            names = _check_names(reader.schema.names, path)
+    # A column of true and false keeps its type; any other number may turn out a fraction.
+    types = {n: pa.bool_() if types.get(n) == pa.bool_() else pa.float64() for n in numbers}
+    options = _csv_types(types | dict.fromkeys(text, pa.string()))
+    options.include_columns = [name for name in names if name in {*numbers, *text}]
+    with (
+        _reading(path, names),
+        csv.open_csv(_open(path), blocks, _CSV_FORMAT, options) as reader,
+    ):
+        for batch in reader:
+            yield to_frame(pa.Table.from_batches([batch]))
+
+
+def read_arrow(path: Path, text: Sequence[str]) -> pa.Table:
+    """All columns of a file; those in `text` are strings, whatever they look like.
+
+    Raises TableError when the file can't be read or has no rows.
+    """
+    _check_file(path)
+    with _reading(path):
+        if _is_parquet(path):
+            with parquet.ParquetFile(path) as file:
+                _check_names(file.schema_arrow.names, path)
+                table = _plain(file.read(), text)
+        else:
+            options = _csv_types(dict.fromkeys(text, pa.string()))
+            try:
+                table = csv.read_csv(_open(path), None, _CSV_FORMAT, options)
+            except pa.ArrowInvalid:  # read again in one thread: its message says the row
+                one_thread = csv.ReadOptions(use_threads=False)
+                table = csv.read_csv(_open(path), one_thread, _CSV_FORMAT, options)
+            _check_names(table.column_names, path)
+    if not table.num_rows:
+        raise TableError(f"{path.name} has a header but no rows; give a table with rows to --csv")
+    return table
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """The columns of an Arrow table as numbers and texts, in its order."""
+    frame = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if is_number(column.type):
+            frame[name] = pd.Series(column.cast(pa.float64(), safe=False).to_numpy())
+        elif is_text(column.type):
+            frame[name] = pd.Series(column.to_numpy(zero_copy_only=False), dtype=object)
+        else:
+            frame[name] = column.to_pandas()
+    return pd.DataFrame(frame, index=pd.RangeIndex(table.num_rows))
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_text(type_: pa.DataType) -> bool:
+    """Whether a column of this type is text."""
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
+
+
+def is_number(type_: pa.DataType) -> bool:
+    """Whether a column of this type is a number; booleans are, and nothing but missing."""
+    kinds = ("boolean", "integer", "floating", "decimal", "null")
+    return any(getattr(pa.types, f"is_{kind}")(type_) for kind in kinds)
+
+
+def few(values: Sequence[object]) -> str:
+    """The first values, quoted for a message."""
+    quoted = ", ".join(f"{value!r}" for value in values[:MAX_LISTED])
+    return quoted + (", ..." if len(values) > MAX_LISTED else "")
+
+
+def _csv_types(types: dict[str, pa.DataType]) -> csv.ConvertOptions:
+    return csv.ConvertOptions(column_types=types, strings_can_be_null=True)
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.name.lower().endswith(".parquet")
+
+
+def _open(path: Path) -> pa.NativeFile:
+    return pa.input_stream(str(path), compression="gzip" if path.suffix.lower() == ".gz" else None)
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise TableError(f"no file {path}; give the path of a table to --csv")
+    if not path.is_file():
+        raise TableError(f"{path} is a directory; give the path of a file in it to --csv")
+    if not path.name.lower().endswith(SUFFIXES):
+        raise TableError(f"{path.name} is not a {', '.join(SUFFIXES)} file; convert it to one")
+    if not path.stat().st_size:
+        raise TableError(f"{path.name} is empty; give a file with a header and rows to --csv")
+
+
+@contextmanager
+def _reading(path: Path, names: Sequence[str] = ()) -> Iterator[None]:
+    """Turn what the readers raise into a TableError of one line; `names` are a CSV's columns."""
+
+    def name(column: re.Match[str]) -> str:
+        position = int(column[1])
+        return f"column {names[position]!r}" if names else f"column {position + 1}"
+
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path.name} has a header that is not UTF-8; save it as UTF-8") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = re.sub(r"CSV column #(\d+)", name, " ".join(str(error).split()))[:200]
+        raise TableError(f"can't read {path.name}: {reason}; repair or export it anew") from error
+
+
+def _check_names(names: list[str], path: Path) -> list[str]:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise TableError(f"{path.name} has columns of the same name: {few(twice)}; rename them")
+    for position, name in enumerate(names, start=1):
+        if not name.strip() or name.startswith("__index_level_"):
+            raise TableError(
+                f"column {position} of {path.name} has no name and may be a row index; "
+                "name it, or write the file without its index"
+            )
+    if len(names) == 1 and (separator := re.search("[;\t|]", names[0])):
+        raise TableError(
+            f"{path.name} looks separated by {separator[0]!r}; write it with commas instead"
+        )
+    return names
+
+
+def _plain(table: pa.Table, text: Sequence[str]) -> pa.Table:
+    """Decode dictionaries, and cast the columns of `text` to strings, as CSV columns come."""
+    for position, field in enumerate(table.schema):
+        column = table.column(position)
+        if pa.types.is_dictionary(field.type):
+            column = column.cast(field.type.value_type)
+        if field.name in text and not is_text(column.type):
+            column = column.cast(pa.string())
+        table = table.set_column(position, field.name, column)
+    return table
