@@ -1,17 +1,29 @@
 """StudyDefinition: what a study searches, read from TOML and validated.
 
-A definition holds only what differs from `default.toml`: keys are merged over it, table by table.
-Bundled definitions are found by name, one's own by path. A value fixed under [training] leaves the
-space.
+A definition holds only what differs from `default.toml`: keys are merged over it, table by table,
+but a range or list is replaced whole. Then come the command line's flags, then its --set. Of two
+layers the later one wins: a value it fixes under [training] leaves the space, a key it names under
+[space] is held fixed no longer.
+
+Bundled definitions are found by name, one's own by path.
 """
 
+import functools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from studies.settings import check_keys
+from studies.space import Range, Scalar, Strict, Values
 from trainer.config import TrainConfig, invalid
 from trainer.errors import ConfigError
 from trainer.table import Roles
@@ -32,37 +44,11 @@ SEARCHABLE = (
     "num_layers",
 )
 OBJECTIVES = ("macro_f1", "macro_recall", "average_precision", "balanced_accuracy")
-
-Scalar = bool | int | float | str
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+TABLES = ("table", "split", "budget", "training", "space")
+LABEL_OBJECTIVE = "f1:"  # and the label's name
 
 
-class Range(_Strict):
-    """Numbers from low to high, both included; log-uniform with `log`, on a grid with `step`."""
-
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Range":
-        if not self.low < self.high:
-            raise ValueError(f"low must be below high, got {self.low:g} and {self.high:g}")
-        if self.log and self.low <= 0:
-            raise ValueError(f"a log range must start above 0, got low = {self.low:g}")
-        if self.log and self.step is not None:
-            raise ValueError("log and step exclude each other; leave one away")
-        return self
-
-
-Choices = Annotated[list[Scalar], Field(min_length=1)]
-
-
-class TableSource(_Strict):
+class TableSource(Strict):
     """Where the table is, a file or a bundled example, and what its columns are."""
 
     csv: Path | None = None
@@ -79,55 +65,83 @@ class TableSource(_Strict):
         return Roles(self.labels, self.group, self.sequence, self.drop, self.id)
 
 
-class SplitSizes(_Strict):
+class SplitSizes(Strict):
     """Shares of all rows held out for validation and for the one look at test."""
 
     val_size: Annotated[float, Field(gt=0, lt=1)]
     test_size: Annotated[float, Field(ge=0, lt=1)]
 
 
-class Budget(_Strict):
+class Budget(Strict):
     """When a search ends: trials in all, and seconds of this run (0: no limit)."""
 
     trials: Annotated[int, Field(ge=1)]
     timeout_seconds: Annotated[float, Field(ge=0)]
 
 
-class StudyDefinition(_Strict):
-    """All that decides a study; `fingerprint` is the part that may not change under its trials."""
+class StudyDefinition(Strict):
+    """All that decides a study; `fingerprint` is the part that may not change under its trials.
+
+    `objective` is one of OBJECTIVES or "f1:LABEL", `storage` None for the workspace's own SQLite.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     description: str
-    objective: Literal["macro_f1", "macro_recall", "average_precision", "balanced_accuracy"]
-    sampler: Literal["tpe", "random"]
+    objective: str
+    sampler: Literal["tpe", "gp", "cmaes", "random", "qmc"]
     pruner: Literal["hyperband", "successive_halving", "median", "patient", "none"]
     stack: Annotated[int, Field(ge=1, le=1024)]
+    workers: Annotated[int, Field(ge=1)]
+    storage: str | None
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     table: TableSource
     split: SplitSizes
     budget: Budget
     training: dict[str, Scalar]
-    space: dict[str, Range | Choices]
+    space: dict[str, Values]
+
+    @field_validator("objective")
+    @classmethod
+    def _known_objective(cls, text: str) -> str:
+        names_a_label = text.startswith(LABEL_OBJECTIVE) and text != LABEL_OBJECTIVE
+        if text not in OBJECTIVES and not names_a_label:
+            raise ValueError(f"must be {', '.join(OBJECTIVES)} or {LABEL_OBJECTIVE}LABEL")
+        return text
+
+    @field_validator("storage")
+    @classmethod
+    def _own_storage_if_empty(cls, url: str | None) -> str | None:
+        return url or None
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> "StudyDefinition":
+        if self.table.csv and self.table.example:
+            raise ConfigError("table.csv and table.example exclude each other; keep one")
+        label = self.objective.removeprefix(LABEL_OBJECTIVE)
+        if self.objective not in OBJECTIVES and label not in (self.table.labels or (label,)):
+            raise ConfigError(
+                f"objective {self.objective!r} names no label of the table; "
+                f"labels are {', '.join(self.table.labels)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _values_train(self) -> "StudyDefinition":
-        if self.table.csv and self.table.example:
-            raise ValueError("table.csv and table.example exclude each other; keep one")
         for key, values in self.space.items():
-            if key not in SEARCHABLE:
-                raise ValueError(f"space.{key} can't be searched; keys are {', '.join(SEARCHABLE)}")
-            ends = [values.low, values.high] if isinstance(values, Range) else values
-            for value in ends:
+            candidates: list[Any] = [*values] if isinstance(values, list) else []
+            if isinstance(values, Range):
+                candidates = [values.low, values.high, values.low + (values.step or 0)]
+            for value in candidates:
                 self._check_training(f"space.{key}", {key: value})
         self._check_training("training", self.training)
         return self
 
     @staticmethod
-    def _check_training(where: str, values: Mapping[str, Scalar]) -> None:
+    def _check_training(where: str, values: Mapping[str, Any]) -> None:
         try:
             TrainConfig.create(**values)
         except ConfigError as error:
-            raise ValueError(f"in {where}: {error}") from None
+            raise ConfigError(f"in {where}: {error}") from None
 
     def fingerprint(self, table_hash: str) -> dict[str, Any]:
         """Return what must stay the same for a study to continue, as JSON types."""
@@ -158,27 +172,42 @@ def find_definition(name_or_path: str) -> Path:
     )
 
 
-def load_definition(name_or_path: str, overrides: Mapping[str, Any]) -> StudyDefinition:
-    """Read a definition, merge it over default.toml and `overrides` (nested) over both.
+def load_definition(
+    name_or_path: str, overrides: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+) -> StudyDefinition:
+    """Read a definition and merge it over default.toml, `overrides` over both, `settings` over all.
 
-    Raises ConfigError with the file, the key and the remedy.
+    `overrides` are nested; `settings` map dotted keys to values, as `parse_settings` returns them,
+    and change a single value within a range. Raises ConfigError with the file, the key and the
+    remedy.
     """
     path = find_definition(name_or_path)
-    own = _read_toml(path)
-    merged = _merge(_read_toml(BUNDLED / "default.toml"), own)
-    merged = _merge(merged, overrides)
-    merged.setdefault("name", path.stem)
-    fixed = {**own.get("training", {}), **overrides.get("training", {})}
-    merged["space"] = {key: value for key, value in merged["space"].items() if key not in fixed}
+    merged = read_definition(path)
     try:
-        definition = StudyDefinition.model_validate(merged)
+        merged = _layer(merged, overrides)
+        for key, value in (settings or {}).items():
+            merged = _layer(merged, _nested(merged, key, value))
+        return StudyDefinition.model_validate(merged)
     except ValidationError as error:
         raise invalid(error, f"{path.name}: ") from None
-    csv = own.get("table", {}).get("csv")
-    if csv and definition.table.csv == Path(csv):
-        table = definition.table.model_copy(update={"csv": path.parent / csv})
-        return definition.model_copy(update={"table": table})
-    return definition
+    except ConfigError as error:
+        raise ConfigError(f"{path.name}: {error}") from None
+
+
+def read_definition(path: Path) -> dict[str, Any]:
+    """Return a definition's values over those of default.toml, its keys checked; nested, raw.
+
+    Its table is looked for beside it, and without a name it has its file's. Raises ConfigError.
+    """
+    own = {"name": path.stem, **_read_toml(path)}
+    try:
+        merged = _layer(_read_toml(BUNDLED / "default.toml"), own)
+    except ConfigError as error:
+        raise ConfigError(f"{path.name}: {error}") from None
+    csv = merged["table"].get("csv")
+    if isinstance(csv, str):
+        merged["table"] = {**merged["table"], "csv": str(path.parent / csv)}
+    return merged
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -190,12 +219,58 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return base with over's keys; tables are merged, but a range or list is replaced whole."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping) and "low" not in below:
-            value = _merge(below, value)
-        merged[key] = value
-    return merged
+def _layer(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of two layers: of what excludes each other, that of the one above stays."""
+    check_keys(above, _known_keys(), TABLES)
+    fixed, searched = above.get("training", {}), above.get("space", {})
+    if both := fixed.keys() & searched.keys():
+        key = min(both)
+        raise ConfigError(f"{key} is both fixed in training and searched in space; keep one")
+    dropped = {"csv": "example", "example": "csv"}
+    replaced = {dropped[key] for key in above.get("table", {}) if key in dropped}
+    return {
+        **below,
+        **above,
+        "table": _without(below.get("table", {}), replaced) | above.get("table", {}),
+        "split": {**below.get("split", {}), **above.get("split", {})},
+        "budget": {**below.get("budget", {}), **above.get("budget", {})},
+        "training": _without(below.get("training", {}), searched) | fixed,
+        "space": _without(below.get("space", {}), fixed) | searched,
+    }
+
+
+def _without(values: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in keys}
+
+
+def _nested(merged: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Return a dotted key's value as nested tables; one within a range brings the whole range."""
+    parts = key.split(".")
+    if key in _known_keys() and len(parts) == 3:
+        _, name, part = parts
+        values = merged["space"].get(name)
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"{key} can't be set, for space.{name} is no range here; "
+                f"set it whole, as in --set 'space.{name}={{ low = 1, high = 2 }}'"
+            )
+        return {"space": {name: {**values, part: value}}}
+    for part in reversed(parts):
+        value = {part: value}
+    return dict(value)
+
+
+@functools.cache
+def _known_keys() -> tuple[str, ...]:
+    parts: dict[str, type[BaseModel]] = {
+        "table": TableSource,
+        "split": SplitSizes,
+        "budget": Budget,
+    }
+    return (
+        *StudyDefinition.model_fields,
+        *(f"{name}.{key}" for name, model in parts.items() for key in model.model_fields),
+        *(f"training.{key}" for key in TrainConfig.model_fields if key != "seed"),
+        *(f"space.{key}" for key in SEARCHABLE),
+        *(f"space.{key}.{part}" for key in SEARCHABLE for part in Range.model_fields),
+    )

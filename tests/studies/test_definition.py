@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from studies.definition import bundled_names, load_definition
+from trainer import guide
 from trainer.errors import ConfigError
 
 
@@ -48,7 +51,20 @@ def test_the_command_line_comes_last(tmp_path):
         ("stack = 0", "stack.*greater than or equal to 1"),
         ('sampler = "grid"', "sampler.*'tpe'"),
         ("[split]\nval_size = 1.5", "split.val_size"),
-        ("[space]\nspeed = [1, 2]", "space.speed can't be searched; keys are loss_type"),
+        ("objective = 'f1'", "objective: must be macro_f1.*or f1:LABEL, got 'f1'"),
+        ("objective = 'f1:x'\n[table]\nlabels = ['y']", "'f1:x' names no label.*labels are y"),
+        ("workers = 0", "workers.*greater than or equal to 1"),
+        ("pruner = 'hyper'", "pruner.*'hyperband'"),
+        ("split = 0.2", "split is not a value but a table; keys of split are val_size"),
+        ("[training]\nseed = 3", "no key training.seed; did you mean seed"),
+        ("[training]\nlr = [1, 2]", "training.lr: must be a number"),
+        ("[training]\nlr = 0.1\n[space]\nlr = [0.1, 0.2]", "lr is both fixed.*searched"),
+        ("[space]\nspeed = [1, 2]", "no key space.speed; keys of space are loss_type"),
+        ("[space]\nepochs = [1, 2]", "no key space.epochs; did you mean training.epochs"),
+        ("[space]\nhidden_dim = 64", "space.hidden_dim: must be a list.*fixed under .training"),
+        ("[space]\nlr = { high = 0.1 }", "space.lr.range.low: field required"),
+        ("[space]\nlr = { low = 0.1, high = 0.2, step = 0.03 }", "a number of steps"),
+        ("[space]\nnum_layers = { low = 0, high = 2, step = 0.5 }", "num_layers.*fractional"),
         ("[space]\nlr = { low = 1.0, high = 0.1 }", "low must be below high"),
         ("[space]\nlr = { low = 0.0, high = 0.1, log = true }", "log range must start above 0"),
         ("[space]\nlr = { low = 0.1, high = 7.0 }", "in space.lr.*less than or equal to 1"),
@@ -73,8 +89,74 @@ def test_an_unknown_study_is_one_line_with_the_remedy(name):
 
 def test_the_fingerprint_holds_what_must_not_change_and_nothing_else():
     base = load_definition("nafld", {})
-    same = load_definition("nafld", {"budget": {"trials": 3}, "stack": 2, "sampler": "random"})
+    same = load_definition(
+        "nafld", {"budget": {"trials": 3}, "stack": 2, "sampler": "random", "workers": 2}
+    )
     other = load_definition("nafld", {"split": {"val_size": 0.3}})
     assert base.fingerprint("abc") == same.fingerprint("abc")
     assert base.fingerprint("abc") != other.fingerprint("abc")
     assert base.fingerprint("abc") != base.fingerprint("abd")
+
+
+def test_an_empty_storage_is_the_workspaces_own(tmp_path):
+    assert load_definition("default", {}).storage is None
+    url = "postgresql://me@host/db"
+    assert load_definition(write(tmp_path, f'storage = "{url}"'), {}).storage == url
+
+
+def test_a_misspelt_key_does_not_show_its_value_which_may_hold_a_password(tmp_path):
+    with pytest.raises(ConfigError, match="storge; did you mean storage") as caught:
+        load_definition(write(tmp_path, 'storge = "postgresql://me:secret@host/db"'), {})
+    assert "secret" not in str(caught.value)
+
+
+def test_a_table_from_the_command_line_takes_the_place_of_the_example():
+    table = load_definition("mesa", {"table": {"csv": "mesa_final.csv"}}).table
+    assert (table.csv, table.example) == (Path("mesa_final.csv"), None)
+    assert table.id == ("mesaid",)
+
+
+def test_the_guides_own_table_has_the_guides_roles():
+    table = load_definition("mesa", {}).table
+    assert (table.labels, table.sequence, table.id) == (guide.LABELS, guide.SEQUENCE, (guide.ID,))
+
+
+@pytest.mark.parametrize("name", ["default", "aggressive", "quick"])
+def test_studies_for_any_table_name_none(name):
+    table = load_definition(name, {"objective": "f1:any"}).table
+    assert (table.csv, table.example, table.labels) == (None, None, ())
+
+
+def test_a_setting_changes_one_value_of_a_range_and_keeps_the_rest(tmp_path):
+    path = write(tmp_path, "[space]\nlr = { low = 1e-3, high = 1e-2, log = true }\n")
+    lr = load_definition(path, {}, {"space.lr.high": 0.003, "space.lr.low": 0.002}).space["lr"]
+    assert (lr.low, lr.high, lr.log) == (0.002, 0.003, True)
+
+
+def test_settings_come_last_and_the_later_one_wins():
+    overrides = {"budget": {"trials": 9}, "training": {"lr": 0.1}}
+    settings = {"budget.trials": 20, "space.lr": [0.1, 0.2], "training.dropout": 0.3, "seed": 3}
+    definition = load_definition("default", overrides, settings)
+    assert (definition.budget.trials, definition.seed) == (20, 3)
+    assert definition.space["lr"] == [0.1, 0.2]
+    assert "lr" not in definition.training
+    assert "dropout" not in definition.space
+    replaced = load_definition("default", {}, {"space.lr": {"low": 0.1, "high": 0.2}})
+    assert not replaced.space["lr"].log
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"space.lr.hihg": 1}, "no key space.lr.hihg; did you mean space.lr.high"),
+        ({"trials": 3}, "no key trials; did you mean budget.trials"),
+        ({"space.hidden_dim.low": 3}, "space.hidden_dim is no range here; set it whole"),
+        ({"seed.x": 3}, "no key seed.x"),
+        ({"budget": 3}, "budget is not a value but a table"),
+        ({"space.lr.high": "fast"}, "space.lr.range.high.*'fast'"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_its_key(settings, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_definition("default", {}, settings)
+    assert "\n" not in str(caught.value)
