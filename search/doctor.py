@@ -1,0 +1,171 @@
+"""What may be wrong with a workspace, its database and this machine, and what helps."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import optuna
+import torch
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy import text
+
+from search.filesystem import network_file_system
+from search.stale import reap, stale
+from search.storage import MEMORY, RECOVER, explained, open_storage, shown, storage_file
+from trainer.checkpoint import Checkpoint, library_versions, load_checkpoint
+from trainer.errors import CheckpointError, ConfigError
+
+LOW_BYTES, SCARCE_BYTES = 2 * 10**9, 2 * 10**8
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: what was found, and what helps unless it is fine."""
+
+    level: Literal["ok", "warning", "error"]
+    what: str
+    remedy: str = ""
+
+
+def examine(url: str, workspace: Path, *, repair: bool = False) -> list[Finding]:
+    """Look at the database, its studies, their checkpoints, the disk and the machine.
+
+    Makes nothing that is not there. `repair` fails the trials of dead processes, see search.stale.
+    """
+    return [
+        *_database(url, workspace, repair=repair),
+        *_disk(workspace),
+        *_machine(),
+    ]
+
+
+def _database(url: str, workspace: Path, *, repair: bool) -> Iterator[Finding]:
+    try:
+        file = storage_file(url)
+        if url == MEMORY or (file is not None and not file.exists()):
+            yield Finding("ok", f"no database at {shown(url)} yet; a search makes it")
+            return
+        storage = open_storage(url)
+        yield Finding("ok", f"database {shown(url)} opens, its schema fits Optuna's")
+        if file is not None and isinstance(storage, RDBStorage):
+            yield from _sqlite(storage, url)
+        with explained(url):
+            for name in optuna.get_all_study_names(storage):
+                yield from _study(storage, name, workspace / name / "best", repair=repair)
+    except ConfigError as error:
+        what, _, remedy = str(error).rpartition("; ")
+        yield Finding("error", what, remedy)
+
+
+def _sqlite(storage: RDBStorage, url: str) -> Iterator[Finding]:
+    with explained(url), storage.engine.connect() as connection:
+        mode = connection.scalar(text("PRAGMA journal_mode"))
+        faults = list(connection.scalars(text("PRAGMA quick_check")))
+    if mode == "wal":
+        yield Finding("ok", "readers and a writer work at once (WAL)")
+    else:
+        yield Finding(
+            "error",
+            f"SQLite runs in mode {mode!r}, so that a dashboard blocks a search",
+            "close all programs that use the file, then run this again",
+        )
+    if faults == ["ok"]:
+        yield Finding("ok", "SQLite finds the file whole")
+    else:
+        yield Finding(
+            "error",
+            f"the file is damaged: {str(faults[0])[:200]}",
+            RECOVER,
+        )
+
+
+def _study(storage: BaseStorage, name: str, best: Path, *, repair: bool) -> Iterator[Finding]:
+    study = optuna.load_study(study_name=name, storage=storage)
+    if repair:
+        numbers = reap(study)
+        if numbers:
+            lost = ", ".join(map(str, numbers))
+            yield Finding("ok", f"study {name!r}: lost trials {lost} are failed, to be retried")
+    lost_trials = stale(study)
+    if lost_trials:
+        yield Finding(
+            "warning",
+            f"study {name!r}: {len(lost_trials)} trials run whose process is dead",
+            "run raretune doctor --repair, or go on with the search",
+        )
+    yield from _checkpoint(study, best)
+
+
+def _checkpoint(study: optuna.Study, best: Path) -> Iterator[Finding]:
+    name = study.study_name
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    again = "run the same search again, which trains the best trial again"
+    if not best.exists():
+        if complete:
+            yield Finding("warning", f"study {name!r} has trials but no checkpoint {best}", again)
+        return
+    try:
+        checkpoint = load_checkpoint(best)
+    except CheckpointError as error:
+        yield Finding("error", str(error), again)
+        return
+    trial = checkpoint.record.trial or {}
+    if trial.get("study") != name or trial.get("number") not in {t.number for t in complete}:
+        yield Finding("error", f"{best} holds no complete trial of study {name!r}", again)
+        return
+    yield Finding("ok", f"study {name!r}: {best} opens and is trial {trial['number']}")
+    yield from _versions(best, checkpoint)
+
+
+def _versions(best: Path, checkpoint: Checkpoint) -> Iterator[Finding]:
+    changes = _changed(checkpoint.record.versions, library_versions())
+    if changes:
+        yield Finding(
+            "warning",
+            f"{best} was made with other versions: {'; '.join(changes)}",
+            "a retrain may differ in its last digits; to avoid that, install the old ones",
+        )
+
+
+def _changed(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    return [
+        f"{key} {old[key]}, now {new[key]}" for key in new if old.get(key, new[key]) != new[key]
+    ]
+
+
+def _disk(workspace: Path) -> Iterator[Finding]:
+    there = next(p for p in (workspace.resolve(), *workspace.resolve().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    what = f"{free / 1e9:.1f} GB free at {there}"
+    if free < SCARCE_BYTES:
+        yield Finding("error", what, "free disk space, or name another --workspace")
+    elif free < LOW_BYTES:
+        yield Finding("warning", what, "free disk space before a long search")
+    else:
+        yield Finding("ok", what)
+    kind = network_file_system(there)
+    if kind is not None:
+        yield Finding(
+            "warning",
+            f"workspace {there} is on a network file system ({kind}), unfit for SQLite",
+            "name a local --workspace, or --storage journal:///FILE or postgresql://...",
+        )
+
+
+def _machine() -> Iterator[Finding]:
+    threads = os.environ.get("OMP_NUM_THREADS")
+    what = (
+        f"torch {torch.__version__}, {os.cpu_count()} cores, OMP_NUM_THREADS={threads or 'unset'}"
+    )
+    if threads in (None, "1"):
+        yield Finding("ok", what)
+    else:
+        yield Finding("warning", what, "set OMP_NUM_THREADS=1: the small networks train no faster")
+    if torch.cuda.is_available():
+        yield Finding("ok", f"CUDA: {torch.cuda.get_device_name(0)}")
+    else:
+        yield Finding("ok", "no CUDA device; trains on the CPU")
