@@ -13,9 +13,10 @@ from pathlib import Path
 
 import torch
 
-from search.optimize import Search, make_pruner, make_sampler
+from search.optimize import Search
 from search.session import prepare
 from search.storage import open_storage, open_study
+from search.strategy import make_pruner, make_sampler
 from studies.definition import load_definition
 from trainer.experiment import make_checkpoint, with_test_scores
 

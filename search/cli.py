@@ -25,6 +25,15 @@ from trainer.cli import (
 app = make_app("raretune", "Find the remedy for severe class imbalance that works on your table.")
 
 
+Workspace = Annotated[Path, flag("workspace", "Folder for studies and checkpoints; runs.")]
+Storage = Annotated[str | None, flag("storage", "Database URL; WORKSPACE/studies.db by default.")]
+Study = Annotated[str, typer.Argument(help="Name of the study.")]
+Trial = Annotated[int | None, flag("trial", "Number of the trial; the best by default.")]
+Output = Annotated[Path, flag("output", "Folder for the checkpoint.")]
+Moved = Annotated[Path | None, flag("csv", "Where the study's table is now, if it has moved.")]
+RUNS = Path("runs")
+
+
 @app.command()
 def search(
     study: Annotated[
@@ -40,20 +49,22 @@ def search(
     id_: Id = None,
     val_size: Annotated[float | None, flag("val_size", "Share of rows to validate on.")] = None,
     test_size: Annotated[
-        float | None,
-        flag("test_size", "Share of rows locked for test; 0: none."),
+        float | None, flag("test_size", "Share of rows locked for test; 0: none.")
     ] = None,
     trials: Annotated[int | None, flag("trials", "Trials of the study in all.")] = None,
     timeout: Annotated[float | None, flag("timeout", "Seconds after which to end.")] = None,
     stack: Annotated[int | None, flag("stack", "Trials trained as one batched program.")] = None,
-    seed: Annotated[int | None, flag("seed", "Seed of split, search, trials.")] = None,
-    storage: Annotated[
-        str | None, flag("storage", "Database URL; WORKSPACE/studies.db by default.")
+    workers: Annotated[int | None, flag("workers", "Processes that share the study.")] = None,
+    seed: Annotated[int | None, flag("seed", "Seed of split, search and trials.")] = None,
+    settings: Annotated[
+        list[str] | None, flag("set", "KEY=VALUE of the definition, as space.lr.high=0.003.")
     ] = None,
+    storage: Storage = None,
     name: Annotated[str | None, flag("name", "Name of the study.")] = None,
-    workspace: Annotated[Path, flag("workspace", "Folder for studies and checkpoints.")] = Path(
-        "runs"
-    ),
+    fork: Annotated[
+        str | None, flag("fork", "Begin with the trials of this study that fit the new space.")
+    ] = None,
+    workspace: Workspace = RUNS,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -72,15 +83,128 @@ def search(
         "name": name,
         "seed": seed,
         "stack": stack,
+        "workers": workers,
         "table": table,
         "split": {"val_size": val_size, "test_size": test_size},
         "budget": {"trials": trials, "timeout_seconds": timeout},
     }
-    run(study, overrides, workspace=workspace, storage=storage, device=device, as_json=json)
+    run(
+        study,
+        overrides,
+        settings=settings or [],
+        fork_from=fork,
+        workspace=workspace,
+        storage=storage,
+        device=device,
+        as_json=json,
+    )
 
 
 for command in COMMANDS:
     app.command()(command)
+
+
+@app.command()
+def retrain(
+    study: Study,
+    output: Output,
+    trial: Trial = None,
+    refit: Annotated[
+        str | None, flag("refit", "all: train on train and validation rows besides.")
+    ] = None,
+    seeds: Annotated[int, flag("seeds", "Repeat over so many fresh seeds.")] = 1,
+    csv: Moved = None,
+    workspace: Workspace = RUNS,
+    storage: Storage = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Train a trial alone and say whether it came out bit for bit the same."""
+    from search.study_commands import train_again as run
+
+    where = (study, output, trial, workspace, storage, csv, device)
+    run(*where, refit_rows=refit, seeds=seeds, as_json=json)
+
+
+@app.command()
+def confirm(
+    study: Study,
+    top: Annotated[int, flag("top", "How many of the best trials.")] = 5,
+    seeds: Annotated[int, flag("seeds", "How many fresh seeds each.")] = 5,
+    csv: Moved = None,
+    workspace: Workspace = RUNS,
+    storage: Storage = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Train the best trials over fresh seeds; the winner by the mean is no luck."""
+    from search.study_commands import confirm as run
+
+    run(study, workspace, storage, csv, device, top=top, seeds=seeds, as_json=json)
+
+
+@app.command()
+def export(
+    study: Study,
+    output: Output,
+    trial: Trial = None,
+    csv: Moved = None,
+    workspace: Workspace = RUNS,
+    storage: Storage = None,
+    device: Device = "auto",
+) -> None:
+    """Write a trial's checkpoint."""
+    from search.study_commands import export as run
+
+    run(study, output, trial, workspace, storage, csv, device)
+
+
+@app.command()
+def trials(
+    study: Study,
+    csv: Annotated[bool, flag("csv", "As CSV, which is the default.")] = True,
+    json: Json = False,
+    workspace: Workspace = RUNS,
+    storage: Storage = None,
+) -> None:
+    """Print a study's ended trials."""
+    from search.study_commands import trials as run
+
+    run(study, workspace, storage, as_json=json)
+
+
+@app.command()
+def best(
+    study: Study, json: Json = False, workspace: Workspace = RUNS, storage: Storage = None
+) -> None:
+    """Print a study's best trial."""
+    from search.study_commands import best as run
+
+    run(study, workspace, storage, as_json=json)
+
+
+@app.command()
+def studies(
+    action: Annotated[str, typer.Argument(help="list, or show NAME.")] = "list",
+    name: Annotated[str | None, typer.Argument(help="Bundled study.")] = None,
+) -> None:
+    """List the bundled studies, or print one as a starting point."""
+    from search.commands import studies as run
+
+    run(action, name)
+
+
+@app.command()
+def doctor(
+    repair: Annotated[bool, flag("repair", "Fail and retry the trials of dead processes.")] = False,
+    workspace: Workspace = RUNS,
+    storage: Storage = None,
+    json: Json = False,
+) -> None:
+    """Check database, trials, checkpoints and versions."""
+    from search.commands import doctor as run
+
+    run(workspace, storage, repair=repair, as_json=json)
 
 
 @app.command()

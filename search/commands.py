@@ -1,19 +1,29 @@
 """What each command does, behind search.cli, with the heavy imports."""
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
 
+from search.doctor import examine
+from search.fork import fork
 from search.records import count_states
-from search.session import Outcome, prepare, run_search
-from search.storage import shown
+from search.run import run_search
+from search.session import Outcome, Session, open_records, open_session_study, prepare
+from search.storage import default_url, shown
 from search.terminal import print_outcome, progress_view
+from studies.catalogue import definition_text, describe_studies
 from studies.definition import StudyDefinition, load_definition
 from studies.examples import write_example
+from studies.settings import parse_settings
 from trainer.checkpoint import json_text
+from trainer.errors import ConfigError, RaretuneError
 from trainer.interrupt import interruptible
 from trainer.terminal import result_console
 
@@ -22,22 +32,65 @@ def search(
     study: str,
     overrides: Mapping[str, Any],
     *,
+    settings: Sequence[str],
+    fork_from: str | None,
     workspace: Path,
     storage: str | None,
     device: str,
     as_json: bool,
 ) -> None:
     """Run a search and print what it found."""
-    definition = _definition(study, _given(overrides))
-    progress = Console(stderr=True)
+    definition = _definition(study, _given(overrides), parse_settings(settings))
     with interruptible() as interrupt:
         session = prepare(definition, workspace, storage, device)
-        with progress_view(progress, definition.name) as view:
+        if fork_from is not None:
+            _fork(session, fork_from)
+        with progress_view(Console(stderr=True), definition.name) as view:
             outcome = run_search(session, should_stop=interrupt, on_progress=view)
     if as_json:
         print(json_text(_as_json(outcome)))
     else:
         print_outcome(result_console(), outcome)
+    if outcome.stopped:
+        raise RaretuneError(f"the search gave up: {outcome.stopped}; change the space or the data")
+
+
+def _fork(session: Session, name: str) -> None:
+    if name == session.definition.name:
+        raise ConfigError(
+            f"study {name!r} can't be forked into itself; name the new one with --name"
+        )
+    old, _ = open_records(name, session.workspace, session.url)
+    imported = fork(old, open_session_study(session), session.definition)
+    print(f"{imported} trials of {name} fit the new space and were imported", file=sys.stderr)
+
+
+def studies(action: str, name: str | None) -> None:
+    """List the bundled studies, or print one in full."""
+    if action == "show" and name is not None:
+        print(definition_text(name), end="")
+    elif action == "list" and name is None:
+        grid = Grid.grid(padding=(0, 2))
+        for study, description in describe_studies():
+            grid.add_row(study, description)
+        result_console().print(grid)
+    else:
+        raise ConfigError("give `studies`, `studies list` or `studies show NAME`")
+
+
+def doctor(workspace: Path, storage: str | None, *, repair: bool, as_json: bool) -> None:
+    """Print what was found; an error among it is exit status 2."""
+    found = examine(storage or default_url(workspace), workspace, repair=repair)
+    if as_json:
+        print(json_text([asdict(finding) for finding in found]))
+    else:
+        lines = [
+            f"{one.level:8}{one.what}" + (f"; {one.remedy}" if one.remedy else "") for one in found
+        ]
+        result_console().print(Text("\n".join(lines)), soft_wrap=True)
+    errors = sum(finding.level == "error" for finding in found)
+    if errors:
+        raise RaretuneError(f"{errors} of {len(found)} findings are errors; see the remedies above")
 
 
 def example(name: str, output: Path, *, rows: int | None, seed: int) -> None:
@@ -58,13 +111,15 @@ def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _definition(study: str, overrides: dict[str, Any]) -> StudyDefinition:
+def _definition(
+    study: str, overrides: dict[str, Any], settings: Mapping[str, Any]
+) -> StudyDefinition:
     """Load a definition; a table named on the command line also names the study."""
     csv = overrides.get("table", {}).get("csv")
     if csv is not None and "name" not in overrides:
         stem = re.sub(r"(\.csv)?(\.gz)?(\.parquet)?$", "", csv.name)
         overrides["name"] = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "study"
-    return load_definition(study, overrides)
+    return load_definition(study, overrides, settings)
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class TrialRecord:
     seconds: float
     recipe: str | None
     failure: str | None
+    environment: dict[str, str]
 
     @classmethod
     def from_trial(cls, trial: FrozenTrial) -> "TrialRecord":
@@ -49,6 +50,7 @@ class TrialRecord:
             seconds=attributes.get("seconds", 0.0),
             recipe=attributes.get("recipe"),
             failure=attributes.get("failure"),
+            environment=attributes.get("environment", {}),
         )
 
 

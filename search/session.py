@@ -1,23 +1,36 @@
 """One search from its definition to its checkpoint.
 
-definition -> experiment -> study -> Search -> best/ -> one look at test
+definition -> experiment -> study -> Search -> shelf -> best/ and one look at test
 """
 
+import json
 import os
-import time
+import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import torch
 
-from search.optimize import Progress, Search, make_pruner, make_sampler
+from search.artifacts import Shelf
+from search.optimize import Search, enqueue_recipes
+from search.progress import Progress
 from search.records import TrialRecord, complete, read_records
-from search.storage import default_url, open_storage, open_study, shown
+from search.stale import reap
+from search.storage import (
+    FINGERPRINT,
+    default_url,
+    load_study,
+    open_storage,
+    open_study,
+    shown,
+)
+from search.strategy import make_pruner, make_sampler
 from studies.definition import StudyDefinition
 from studies.examples import write_example
-from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from trainer.checkpoint import Checkpoint, library_versions, load_checkpoint, save_checkpoint
 from trainer.config import TrainConfig
 from trainer.device import pick_device
 from trainer.errors import CheckpointError, ConfigError
@@ -29,6 +42,8 @@ from trainer.experiment import (
     with_test_scores,
 )
 from trainer.fit import TrainResult, fit
+
+DEFINITION = "raretune_definition"
 
 
 @dataclass(frozen=True)
@@ -45,27 +60,39 @@ class Session:
         """Folder of the best trial's checkpoint."""
         return self.workspace / self.definition.name / "best"
 
-    def checkpoint(self, number: int, value: float, result: TrainResult) -> Checkpoint:
+    @property
+    def shelf_folder(self) -> Path:
+        """Folder of the artifacts of all the workspace's studies."""
+        return self.workspace / "artifacts"
+
+    def checkpoint(self, number: int, value: float | None, result: TrainResult) -> Checkpoint:
         """Return the checkpoint of a trial's result, its test scores yet unknown."""
-        trial = {
+        return make_checkpoint(self.experiment, result, self.trial(number, value))
+
+    def trial(self, number: int, value: float | None) -> dict[str, Any]:
+        """Return what a checkpoint says of the trial it comes from."""
+        return {
             "study": self.definition.name,
             "storage": shown(self.url),
             "number": number,
             "objective": self.definition.objective,
             "value": value,
         }
-        return make_checkpoint(self.experiment, result, trial)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search found. `checkpoint` is None if no trial ended complete."""
+    """What a search found. `checkpoint` is None if no trial ended complete.
+
+    `stopped` says why the search gave up, if it did.
+    """
 
     session: Session
     records: list[TrialRecord]
     checkpoint: Checkpoint | None
     seconds: float
     stopped_early: bool
+    stopped: str
 
     @property
     def best(self) -> TrialRecord | None:
@@ -74,8 +101,18 @@ class Outcome:
         return ranked[0] if ranked else None
 
 
+def environment() -> dict[str, str]:
+    """Return what decides a trial's bits besides its config and table."""
+    return {
+        **library_versions(),
+        "threads": str(torch.get_num_threads()),
+        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+    }
+
+
 def prepare(definition: StudyDefinition, workspace: Path, url: str | None, device: str) -> Session:
     """Read the table, split it and place it on the device; refuses bad input before any trial."""
+    torch.set_num_threads(1)
     chosen = pick_device(device)
     _make_workspace(workspace)
     sizes = definition.split
@@ -85,7 +122,43 @@ def prepare(definition: StudyDefinition, workspace: Path, url: str | None, devic
         SplitSettings(sizes.val_size, sizes.test_size, definition.seed),
         chosen,
     )
-    return Session(definition, experiment, workspace, url or default_url(workspace))
+    url = url or definition.storage or default_url(workspace)
+    return Session(definition, experiment, workspace, url)
+
+
+def open_records(name: str, workspace: Path, url: str | None) -> tuple[optuna.Study, str]:
+    """Return a study that exists and its storage's URL; raises ConfigError with those there are."""
+    if url is None and not (workspace / "studies.db").exists():
+        raise ConfigError(
+            f"no studies in workspace {workspace}; name another with --workspace or --storage"
+        )
+    url = url or default_url(workspace)
+    return load_study(open_storage(url), name), url
+
+
+def reopen(
+    name: str, workspace: Path, url: str | None, csv: Path | None, device: str
+) -> tuple[optuna.Study, Session]:
+    """Return a study with its table prepared as when it was searched.
+
+    `csv` says where the table is now, if it has moved. Raises ConfigError if it is another one.
+    """
+    study, url = open_records(name, workspace, url)
+    stored = study.user_attrs.get(DEFINITION)
+    if stored is None:
+        raise ConfigError(f"study {name!r} was not searched by raretune; name another")
+    definition = StudyDefinition.model_validate(stored)
+    if csv is not None:
+        moved = definition.table.model_copy(update={"csv": csv, "example": None})
+        definition = definition.model_copy(update={"table": moved})
+    session = prepare(definition, workspace, url, device)
+    fingerprint = definition.fingerprint(session.experiment.table.hash)
+    if study.user_attrs.get(FINGERPRINT) != json.loads(json.dumps(fingerprint)):
+        raise ConfigError(
+            f"{session.experiment.table.path} is not the table that study {name!r} was searched "
+            "on; name that one with --csv"
+        )
+    return study, session
 
 
 def _make_workspace(workspace: Path) -> None:
@@ -113,15 +186,8 @@ def _table_path(definition: StudyDefinition, workspace: Path) -> Path:
     )
 
 
-def run_search(
-    session: Session,
-    *,
-    should_stop: Callable[[], bool],
-    on_progress: Callable[[Progress], None],
-) -> Outcome:
-    """Search until the budget is spent or `should_stop`; export the best; look at test once."""
-    started = time.monotonic()
-    torch.set_num_threads(1)
+def open_session_study(session: Session, worker: int = 0) -> optuna.Study:
+    """Create or continue the session's study; each worker draws from a stream of its own."""
     definition = session.definition
     study = open_study(
         open_storage(session.url),
@@ -129,65 +195,91 @@ def run_search(
         definition.fingerprint(session.experiment.table.hash),
         pruner=make_pruner(definition),
     )
-    study.sampler = make_sampler(definition, len(study.get_trials(deepcopy=False)))
-    study.set_metric_names([definition.objective])
-    timeout = definition.budget.timeout_seconds
-
-    def stop() -> bool:
-        return should_stop() or bool(timeout and time.monotonic() - started > timeout)
-
-    search = Search(
-        study,
-        session.experiment.data,
-        definition,
-        should_stop=stop,
-        on_progress=on_progress,
-        on_result=_keep_best(session, study),
-    )
-    progress = search.run()
-    checkpoint = _finished_best(session, study)
-    return Outcome(
-        session=session,
-        records=read_records(study),
-        checkpoint=checkpoint,
-        seconds=time.monotonic() - started,
-        stopped_early=progress.done < progress.total,
-    )
+    study.sampler = make_sampler(definition, len(study.get_trials(deepcopy=False)) + 7919 * worker)
+    return study
 
 
-def _keep_best(session: Session, study: optuna.Study) -> Callable[[int, float, TrainResult], None]:
-    """Return what writes best/ whenever a trial becomes the study's best."""
+def search_study(
+    session: Session,
+    *,
+    worker: int = 0,
+    should_stop: Callable[[], bool],
+    on_progress: Callable[[Progress], None],
+) -> Progress:
+    """Search the session's study in this process, keeping the best trials' checkpoints."""
+    study = open_session_study(session, worker)
+    shelf = Shelf(study, session.shelf_folder)
 
     def keep(number: int, value: float, result: TrainResult) -> None:
-        if study.best_trial.number == number:
-            save_checkpoint(session.best_folder, session.checkpoint(number, value, result))
+        shelf.keep(number, session.checkpoint(number, value, result))
 
-    return keep
+    return Search(
+        study,
+        session.experiment.data,
+        session.definition,
+        environment=environment(),
+        should_stop=should_stop,
+        on_progress=on_progress,
+        on_result=keep,
+    ).run()
 
 
-def _finished_best(session: Session, study: optuna.Study) -> Checkpoint | None:
-    """Return the best trial's checkpoint with its test scores, looking at test only if it has none.
+def begin(session: Session) -> optuna.Study:
+    """Create or continue the session's study before any worker does; clean up after dead ones."""
+    study = open_session_study(session)
+    study.set_metric_names([session.definition.objective])
+    study.set_user_attr(DEFINITION, _stored(session.definition))
+    reap(study)
+    enqueue_recipes(study, session.definition)
+    return study
 
-    If best/ is gone or holds another trial, the best one is trained again: same config, same bits.
+
+def _stored(definition: StudyDefinition) -> dict[str, Any]:
+    """Return a definition as JSON types, its table found from any folder and no URL in it."""
+    table = definition.table
+    if table.csv is not None:
+        table = table.model_copy(update={"csv": table.csv.resolve()})
+    kept = definition.model_copy(update={"table": table, "storage": ""})
+    return kept.model_dump(mode="json")
+
+
+def export_best(session: Session, study: optuna.Study, shelf: Shelf) -> Checkpoint | None:
+    """Write the best trial's checkpoint to best/ with its test scores; None if none is complete.
+
+    Test rows are looked at only if best/ does not hold that trial's scores already.
     """
     ranked = complete(read_records(study))
     if not ranked:
         return None
     best = ranked[0]
-    checkpoint = _stored_best(session, best.number)
-    if checkpoint is None:
-        config = TrainConfig.create(**best.config)
-        config = config.model_copy(update={"epochs": best.epochs})
-        result = fit(session.experiment.data, [config])[0]
-        checkpoint = session.checkpoint(best.number, best.value or 0.0, result)
-        save_checkpoint(session.best_folder, checkpoint)
-    if checkpoint.record.test is None:
-        checkpoint = with_test_scores(checkpoint, session.experiment)
-        save_checkpoint(session.best_folder, checkpoint)
+    exported = _exported(session, best.number)
+    if exported is not None:
+        return exported
+    checkpoint = with_test_scores(checkpoint_of(session, study, shelf, best), session.experiment)
+    save_checkpoint(session.best_folder, checkpoint)
     return checkpoint
 
 
-def _stored_best(session: Session, number: int) -> Checkpoint | None:
+def checkpoint_of(
+    session: Session, study: optuna.Study, shelf: Shelf, record: TrialRecord
+) -> Checkpoint:
+    """Return a trial's checkpoint from the shelf, or trained again: same config, same bits."""
+    kept = shelf.fetch(study.get_trials(deepcopy=False)[record.number])
+    if kept is not None:
+        return kept
+    return session.checkpoint(record.number, record.value, train_again(session, record))
+
+
+def train_again(session: Session, record: TrialRecord) -> TrainResult:
+    """Train a trial's config alone, for as many epochs as it had; raises ConfigError."""
+    if not record.epochs:
+        raise ConfigError(f"trial {record.number} never trained ({record.state}); name another")
+    config = TrainConfig.create(**record.config)
+    shortened = config.model_copy(update={"epochs": record.epochs})
+    return replace(fit(session.experiment.data, [shortened])[0], config=config)
+
+
+def _exported(session: Session, number: int) -> Checkpoint | None:
     try:
         checkpoint = load_checkpoint(session.best_folder)
     except CheckpointError:

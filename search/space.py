@@ -11,7 +11,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from studies.definition import Range, StudyDefinition
+from studies.definition import StudyDefinition
+from studies.space import Range
 from trainer.config import TrainConfig
 
 STRUCTURAL = ("batch_size", "hidden_dim", "num_layers")  # what TrainConfig.stack_key is made of
@@ -69,12 +70,15 @@ def known_recipes(definition: StudyDefinition) -> dict[str, tuple[dict[str, Any]
     """Return the recipes every study begins with: name -> (searched values, other values).
 
     Plain BCE comes first, then the guide's two commands. Where the space does not hold a recipe's
-    value, the nearest number it holds, or else its first choice, stands in. Of what is not
-    searched, a recipe decides on the remedies and the study on the rest.
+    number, the nearest one it holds stands in; a recipe whose remedy is none of the space's choices
+    is left out, for it would not be what its name says. Of what is not searched, a recipe decides
+    on the remedies and the study on the rest.
     """
     space = distributions(definition)
     recipes = {}
     for name, recipe in KNOWN_RECIPES.items():
+        if not all(_offers(space[key], recipe[key]) for key in REMEDIES if key in space):
+            continue
         searched = {key: _nearest(space[key], recipe[key]) for key in space}
         fixed = {
             key: value
@@ -82,23 +86,32 @@ def known_recipes(definition: StudyDefinition) -> dict[str, tuple[dict[str, Any]
             if key not in space and (key in REMEDIES or key not in definition.training)
         }
         recipes[name] = (searched, fixed)
-    patience = int(definition.training.get("early_stop_patience", 15))
-    recipes["the guide, escalated"][1].update(
-        early_stop_metric="macro_recall", early_stop_patience=patience * 4 // 3
-    )
+    if "the guide, escalated" in recipes:
+        patience = int(definition.training.get("early_stop_patience", 15))
+        recipes["the guide, escalated"][1].update(
+            early_stop_metric="macro_recall", early_stop_patience=patience * 4 // 3
+        )
     return recipes
+
+
+def _offers(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution) and isinstance(value, str):
+        return value in distribution.choices
+    return True
 
 
 def _nearest(distribution: BaseDistribution, value: Any) -> Any:
     if isinstance(distribution, CategoricalDistribution):
-        if value in distribution.choices:
+        if isinstance(value, str):
             return value
-        numbers = [c for c in distribution.choices if isinstance(c, int | float)]
-        if numbers and isinstance(value, int | float):
-            return min(numbers, key=lambda choice: abs(choice - value))
-        return distribution.choices[0]
+        numbers = [choice for choice in distribution.choices if isinstance(choice, int | float)]
+        return min(numbers, key=lambda choice: abs(choice - value))
     if isinstance(distribution, FloatDistribution | IntDistribution):
-        return min(max(value, distribution.low), distribution.high)
+        inside = min(max(value, distribution.low), distribution.high)
+        if distribution.step is None or distribution.log:
+            return inside
+        steps = round((inside - distribution.low) / distribution.step)
+        return distribution.low + steps * distribution.step
     raise TypeError(f"unknown distribution {distribution}")
 
 

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table as Grid
 from rich.text import Text
 
-from search.optimize import Progress
+from search.progress import Progress
 from search.records import ChoiceRecord, TrialRecord, complete, remedies
 from search.session import Outcome
 from trainer.terminal import label_grid, score_sentence, shrunk_sentence

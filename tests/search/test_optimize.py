@@ -5,9 +5,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.optimize import Search, make_pruner, make_sampler
+from search.optimize import Search, enqueue_recipes
 from search.records import read_records
 from search.storage import default_url, open_storage, open_study
+from search.strategy import make_pruner, make_sampler
 from studies.definition import load_definition
 
 
@@ -155,3 +156,26 @@ def test_results_are_handed_over_as_trials_complete(data):
     ).run()
     complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
     assert seen == {t.number: t.value for t in complete}
+
+
+def test_a_study_that_lacks_a_recipe_gets_it():
+    """As a fork of a study whose recipes don't fit the new space."""
+    study = make_study(define())
+    study.enqueue_trial({}, user_attrs={"recipe": "the guide"})
+    enqueue_recipes(study, define())
+    enqueue_recipes(study, define())
+    recipes = [trial.user_attrs["recipe"] for trial in study.trials]
+    assert recipes == ["the guide", "plain BCE", "the guide, escalated"]
+
+
+def test_a_label_of_its_own_is_maximised_where_the_objective_names_it(data):
+    definition = define(objective="f1:two", budget={"trials": 4})
+    study = make_study(definition)
+    found = {}
+    Search(
+        study, data, definition, on_result=lambda n, value, result: found.update({n: result})
+    ).run()
+    for trial in study.trials:
+        result = found[trial.number]
+        assert trial.value == result.evaluation.labels["two"].f1
+        assert trial.value == trial.intermediate_values[result.best_epoch]

@@ -76,6 +76,21 @@ def test_a_recipe_bends_to_a_narrow_space_but_plain_stays_plain():
     assert (guide.loss_type, guide.class_weight_multiplier) == ("focal", 3.0)
 
 
+def test_a_recipe_whose_remedy_the_space_does_not_hold_is_left_out():
+    """Under another loss it would not be what its name says."""
+    assert list(known_recipes(load_definition("aggressive", {}))) == [
+        "the guide",
+        "the guide, escalated",
+    ]
+    assert list(known_recipes(define(space={"loss_type": ["bce"]}))) == ["plain BCE"]
+
+
+def test_a_recipe_keeps_to_the_steps_of_a_range():
+    definition = define(space={"dropout": {"low": 0.0, "high": 0.45, "step": 0.15}})
+    searched, _ = known_recipes(definition)["plain BCE"]
+    assert searched["dropout"] == pytest.approx(0.15)
+
+
 def test_trial_seeds_differ_by_trial_and_study_and_fit_the_config():
     seeds = {trial_seed(study, number) for study in range(20) for number in range(50)}
     assert len(seeds) == 1000

@@ -1,0 +1,97 @@
+"""Checkpoints of a study's best trials, kept as artifacts that optuna-dashboard can show.
+
+A finished trial's own attributes can't change any more, so the list of its artifacts stands among
+the study's, where the dashboard looks too; an artifact that is deleted leaves a null there.
+"""
+
+import json
+import mimetypes
+import tempfile
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.artifacts._upload import ArtifactMeta
+from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.trial import FrozenTrial, TrialState
+
+from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+KEPT_TRIALS = 5
+PREFIX = "dashboard:artifacts:"
+
+
+class Shelf:
+    """The artifacts of one study in a folder: the checkpoints of its best KEPT_TRIALS trials."""
+
+    def __init__(self, study: optuna.Study, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.study, self.folder = study, folder
+        self.store = FileSystemArtifactStore(base_path=folder)
+
+    def keep(self, number: int, checkpoint: Checkpoint) -> bool:
+        """Keep a complete trial's checkpoint if it is among the best; drop those that are not."""
+        best = self._best_trials()
+        trial = next((trial for trial in best if trial.number == number), None)
+        if trial is None:
+            return False
+        self._remove(trial._trial_id)
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            save_checkpoint(Path(scratch) / "checkpoint", checkpoint)
+            for path in sorted((Path(scratch) / "checkpoint").iterdir()):
+                self._upload(trial, path)
+        kept = {trial._trial_id for trial in best}
+        for trial_id in {trial_id for trial_id, _ in self._listed()} - kept:
+            self._remove(trial_id)
+        return True
+
+    def fetch(self, trial: FrozenTrial) -> Checkpoint | None:
+        """Return a trial's checkpoint, None if it is not kept; raises CheckpointError if broken."""
+        files = [meta for trial_id, meta in self._listed() if trial_id == trial._trial_id]
+        if not files:
+            return None
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            for meta in files:
+                try:
+                    with self.store.open_reader(meta.artifact_id) as source:
+                        (Path(scratch) / Path(meta.filename).name).write_bytes(source.read())
+                except ArtifactNotFound:
+                    return None
+            return load_checkpoint(Path(scratch))
+
+    def _best_trials(self) -> list[FrozenTrial]:
+        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return sorted(done, key=lambda trial: (-trial.values[0], trial.number))[:KEPT_TRIALS]
+
+    def _upload(self, trial: FrozenTrial, path: Path) -> None:
+        mimetype = mimetypes.guess_type(path)[0] or "application/octet-stream"
+        meta = ArtifactMeta(str(uuid.uuid4()), path.name, mimetype, encoding=None)
+        with path.open("rb") as file:
+            self.store.write(meta.artifact_id, file)
+        self._list(trial._trial_id, meta.artifact_id, meta)
+
+    def _remove(self, trial_id: int) -> None:
+        for meta in [meta for owner, meta in self._listed() if owner == trial_id]:
+            self._list(trial_id, meta.artifact_id, None)
+            try:
+                self.store.remove(meta.artifact_id)
+            except ArtifactNotFound:
+                continue  # another worker was faster
+
+    def _list(self, trial_id: int, artifact_id: str, meta: ArtifactMeta | None) -> None:
+        self.study._storage.set_study_system_attr(
+            self.study._study_id,
+            f"{PREFIX}{trial_id}:{artifact_id}",
+            json.dumps(None if meta is None else asdict(meta)),
+        )
+
+    def _listed(self) -> list[tuple[int, ArtifactMeta]]:
+        attributes = self.study._storage.get_study_system_attrs(self.study._study_id)
+        found = []
+        for key, value in attributes.items():
+            if key.startswith(PREFIX) and (meta := json.loads(value)) is not None:
+                trial_id = int(key.removeprefix(PREFIX).split(":")[0])
+                found.append((trial_id, ArtifactMeta(**meta)))
+        return found

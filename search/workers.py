@@ -1,0 +1,124 @@
+"""N processes that search one study side by side; this one watches over them.
+
+The table is prepared once, here, and handed over; tensors lie in shared memory. Each worker has one
+torch thread. A worker that dies loses nothing but its running trials: they are failed, tried once
+more, and another worker takes its place.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
+
+import optuna
+import torch
+from optuna.trial import TrialState
+from torch import multiprocessing
+
+from search.progress import Progress
+from search.session import Session, search_study
+from search.stale import reap
+from trainer.interrupt import interruptible
+
+POLL_SECONDS = 0.5
+MAX_DEATHS = 5  # workers that may die before the search gives up
+
+
+def run_workers(
+    session: Session,
+    study: optuna.Study,
+    workers: int,
+    *,
+    should_stop: Callable[[], bool],
+    on_progress: Callable[[Progress], None],
+) -> Progress:
+    """Search with `workers` processes until the study has its trials or `should_stop` says so."""
+    progress = Progress(session.definition.budget.trials)
+    context: SpawnContext = multiprocessing.get_context("spawn")
+    running: list[SpawnProcess] = []
+    deaths, asked_to_stop = 0, False
+    with _own_signals():
+        running = [_start(context, session, index) for index in range(workers)]
+    started = workers
+    try:
+        while running:
+            time.sleep(POLL_SECONDS)
+            if should_stop() and not asked_to_stop:
+                asked_to_stop = True
+                for process in running:
+                    process.terminate()
+            dead = [process for process in running if not process.is_alive()]
+            running = [process for process in running if process.is_alive()]
+            if killed := [process for process in dead if process.exitcode != 0]:
+                deaths += len(killed)
+                reap(study)
+            _look(progress, study)
+            on_progress(progress)
+            if deaths > MAX_DEATHS:
+                progress.stopped = f"{deaths} workers died, the latest with {killed[-1].exitcode}"
+                break
+            work_left = progress.left or _waiting(study)
+            if not asked_to_stop and work_left and (killed or not running):
+                with _own_signals():
+                    running.append(_start(context, session, started))
+                started += 1
+    finally:
+        for process in running:
+            process.kill()
+            process.join()
+        if running:
+            reap(study)
+    progress.count(study)
+    return progress
+
+
+def _waiting(study: optuna.Study) -> bool:
+    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+
+def _look(progress: Progress, study: optuna.Study) -> None:
+    """Count the trials, and the latest epoch of each running one."""
+    progress.count(study)
+    trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE))
+    progress.running = {
+        t.number: (t.last_step or 0, t.intermediate_values.get(t.last_step or 0, float("nan")))
+        for t in trials
+        if t.state == TrialState.RUNNING
+    }
+    every = study.get_trials(deepcopy=False)
+    progress.model_epochs = sum(len(trial.intermediate_values) for trial in every)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Start processes that leave Ctrl-C, which a terminal sends to all, to this one."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threads = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if threads is not None:
+            os.environ["OMP_NUM_THREADS"] = threads
+
+
+def _start(context: SpawnContext, session: Session, index: int) -> SpawnProcess:
+    process = context.Process(target=_work, args=(session, index, os.getpid()), daemon=True)
+    process.start()
+    return process
+
+
+def _work(session: Session, index: int, parent: int) -> None:
+    """Search in this process, until told to stop or left alone."""
+    torch.set_num_threads(1)
+    with interruptible() as interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        search_study(
+            session,
+            worker=index,
+            should_stop=lambda: interrupt() or os.getppid() != parent,
+            on_progress=lambda progress: None,
+        )

@@ -1,0 +1,83 @@
+import json
+
+import optuna
+import pytest
+import torch
+
+from search.artifacts import KEPT_TRIALS, PREFIX, Shelf
+from search.session import Session, begin, search_study
+from studies.definition import load_definition
+from trainer.experiment import SplitSettings, prepare_experiment
+from trainer.table import Roles
+
+
+@pytest.fixture(scope="module")
+def session(table_csv, tmp_path_factory):
+    """A searched study of 14 quick trials on the shared table."""
+    workspace = tmp_path_factory.mktemp("runs")
+    roles = Roles(("rare", "rarer"), group="family", id=("person",))
+    experiment = prepare_experiment(
+        table_csv, roles, SplitSettings(0.2, 0.2, 0), torch.device("cpu")
+    )
+    definition = load_definition(
+        "default",
+        {
+            "name": "shelf",
+            "table": {"csv": table_csv, "labels": list(roles.labels), "group": "family"},
+            "budget": {"trials": 14},
+            "training": {"epochs": 3},
+            "pruner": "none",
+            "space": {"batch_size": [64], "hidden_dim": [16]},
+        },
+    )
+    session = Session(definition, experiment, workspace, f"sqlite:///{workspace}/studies.db")
+    begin(session)
+    search_study(session, should_stop=lambda: False, on_progress=lambda progress: None)
+    return session
+
+
+@pytest.fixture(scope="module")
+def study(session):
+    return optuna.load_study(study_name="shelf", storage=session.url)
+
+
+def ranked(study):
+    return sorted(study.trials, key=lambda trial: (-trial.value, trial.number))
+
+
+def test_the_best_trials_are_kept_and_the_others_deleted(session, study):
+    shelf = Shelf(study, session.shelf_folder)
+    kept = [trial.number for trial in ranked(study) if shelf.fetch(trial) is not None]
+    assert kept == [trial.number for trial in ranked(study)[:KEPT_TRIALS]]
+    assert len(list(session.shelf_folder.iterdir())) == 4 * KEPT_TRIALS
+
+
+def test_a_kept_checkpoint_is_the_trials_own(session, study):
+    trial = ranked(study)[1]
+    checkpoint = Shelf(study, session.shelf_folder).fetch(trial)
+    assert checkpoint.record.trial["number"] == trial.number
+    assert checkpoint.record.config.model_dump(mode="json") == trial.user_attrs["config"]
+    assert checkpoint.record.validation["scores"]["macro_f1"] == trial.value
+
+
+def test_the_dashboard_lists_what_is_kept(session, study):
+    """In the form that optuna-dashboard reads: by trial among the study's attributes."""
+    best = ranked(study)[0]
+    listed = [
+        json.loads(value)["filename"]
+        for key, value in study._storage.get_study_system_attrs(study._study_id).items()
+        if key.startswith(f"{PREFIX}{best._trial_id}:") and json.loads(value) is not None
+    ]
+    names = ["checkpoint.json", "history.csv", "model.safetensors", "thresholds.json"]
+    assert sorted(listed) == names
+
+
+def test_a_file_that_is_gone_means_not_kept(session, study):
+    shelf = Shelf(study, session.shelf_folder)
+    trial = ranked(study)[2]
+    before = shelf.fetch(trial)
+    victim = next(meta for owner, meta in shelf._listed() if owner == trial._trial_id)
+    (session.shelf_folder / victim.artifact_id).unlink()
+    assert shelf.fetch(trial) is None
+    assert shelf.keep(trial.number, before)
+    assert shelf.fetch(trial).record == before.record

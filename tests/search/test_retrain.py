@@ -1,0 +1,107 @@
+import dataclasses
+
+import pytest
+import torch
+
+from search.artifacts import Shelf
+from search.records import read_records
+from search.retrain import over_seeds, refit, retrain
+from search.session import Session, begin, checkpoint_of, search_study
+from studies.definition import load_definition
+from trainer.errors import ConfigError
+from trainer.experiment import SplitSettings, prepare_experiment
+from trainer.table import Roles
+
+
+@pytest.fixture(scope="module")
+def searched(table_csv, tmp_path_factory):
+    """A study whose trials ran in stacks of 8 next to pruned neighbours."""
+    workspace = tmp_path_factory.mktemp("runs")
+    roles = Roles(("rare", "rarer"), group="family", id=("person",))
+    experiment = prepare_experiment(
+        table_csv, roles, SplitSettings(0.2, 0.2, 0), torch.device("cpu")
+    )
+    definition = load_definition(
+        "default",
+        {
+            "name": "again",
+            "table": {"csv": table_csv, "labels": list(roles.labels), "group": "family"},
+            "budget": {"trials": 24},
+            "training": {"epochs": 12},
+            "space": {"batch_size": [32, 64], "hidden_dim": [16, 32]},
+        },
+    )
+    session = Session(definition, experiment, workspace, f"sqlite:///{workspace}/studies.db")
+    study = begin(session)
+    search_study(session, should_stop=lambda: False, on_progress=lambda progress: None)
+    return session, study, read_records(study)
+
+
+def test_trials_of_full_stacks_with_pruned_neighbours_reproduce_exactly(searched):
+    session, study, records = searched
+    stacks = {trial.number: trial.user_attrs["stack"] for trial in study.trials}
+    assert any(len(stack) == 8 for stack in stacks.values())
+    assert {record.state for record in records} == {"complete", "pruned"}
+    for record in records:
+        assert retrain(session, record).difference == "", record
+
+
+def test_a_difference_is_named_with_its_likely_cause(searched):
+    session, _, records = searched
+    record = records[0]
+    older = {**record.environment, "torch": "1.0.0"}
+    scores = {**record.scores, "macro_f1": 0.999}
+    tampered = dataclasses.replace(record, scores=scores, environment=older)
+    difference = retrain(session, tampered).difference
+    assert "macro_f1 0.999000 ->" in difference
+    assert "torch 1.0.0 -> 2" in difference
+    assert "best_epoch" not in difference
+
+
+def test_an_export_is_bitwise_the_retrained_checkpoint(searched):
+    session, study, records = searched
+    best = max((r for r in records if r.state == "complete"), key=lambda r: r.value)
+    kept = checkpoint_of(session, study, Shelf(study, session.shelf_folder), best)
+    again = retrain(session, best).checkpoint
+    assert kept.record.config == again.record.config
+    assert kept.record.thresholds == again.record.thresholds
+    for name, tensor in kept.parameters.items():
+        assert torch.equal(tensor, again.parameters[name])
+
+
+def test_seeds_are_fresh_and_the_best_mean_comes_first(searched):
+    session, _, records = searched
+    found = over_seeds(session, records[:3], 3)
+    assert [one.mean for one in found] == sorted((one.mean for one in found), reverse=True)
+    by_number = {one.number: one for one in found}
+    for record in records[:3]:
+        assert len(set(by_number[record.number].values)) > 1
+        assert record.value not in by_number[record.number].values
+    alone = over_seeds(session, records[1:2], 3)[0]
+    assert alone.values == by_number[alone.number].values
+
+
+def test_a_refit_learns_from_validation_rows_too_and_keeps_test_locked(searched):
+    session, _, records = searched
+    record = records[0]
+    checkpoint = refit(session, record)
+    split = session.experiment.split
+    rows = checkpoint.record.split["rows"]
+    assert rows == {
+        "train": len(split.train) + len(split.validation),
+        "validation": 0,
+        "test": len(split.test),
+    }
+    assert checkpoint.record.trial["refit"] == "all"
+    assert checkpoint.record.test["labels"]["rare"]["support"] > 0
+    steps = record.best_epoch * -(-len(split.train) // record.config["batch_size"])
+    refitted = len(checkpoint.history) * -(-rows["train"] // record.config["batch_size"])
+    assert abs(refitted - steps) <= -(-rows["train"] // record.config["batch_size"])
+    assert 0 < checkpoint.record.validation["macro_f1"] < 1
+
+
+def test_a_trial_that_never_trained_is_refused(searched):
+    session, _, records = searched
+    empty = dataclasses.replace(records[0], config={}, epochs=0, state="failed")
+    with pytest.raises(ConfigError, match="never trained"):
+        retrain(session, empty)

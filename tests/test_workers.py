@@ -1,0 +1,152 @@
+"""Deaths and interruptions of real processes on a real database."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from trainer.checkpoint import load_checkpoint
+
+RARETUNE = Path(sys.executable).with_name("raretune")
+DEFINITION = """
+[training]
+epochs = 12
+early_stop_patience = 12
+[space]
+batch_size = [32, 64]
+hidden_dim = [16, 32]
+"""
+ENDED = {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+def search(table_csv, tmp_path, *arguments):
+    definition = tmp_path / "definition.toml"
+    definition.write_text(DEFINITION)
+    roles = ("--label", "rare", "--label", "rarer", "--group", "family", "--id", "person")
+    where = ("--name", "killed", "--workspace", tmp_path, "--json")
+    command = [RARETUNE, "search", definition, "--csv", table_csv, *roles, *where, *arguments]
+    return subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def load(tmp_path):
+    return optuna.load_study(study_name="killed", storage=f"sqlite:///{tmp_path}/studies.db")
+
+
+def wait_for_epochs(tmp_path, epochs, seconds=90):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (tmp_path / "studies.db").exists():
+            try:
+                trials = load(tmp_path).trials
+            except Exception:  # the study is not there yet
+                trials = []
+            if sum(len(trial.intermediate_values) for trial in trials) >= epochs:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the search never began")
+
+
+def workers_of(process):
+    """Process ids of the workers: children that are not multiprocessing's own helper."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_text()
+        except (OSError, IndexError):
+            continue
+        if parent == process.pid and "spawn_main" in command:
+            found.append(int(entry.name))
+    return found
+
+
+def ended(tmp_path):
+    return {t.number: (t.state, t.values) for t in load(tmp_path).trials if t.state in ENDED}
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
+def test_workers_killed_at_random_moments_lose_no_finished_trial(table_csv, tmp_path):
+    process = search(table_csv, tmp_path, "--workers", 2, "--trials", 60)
+    wait_for_epochs(tmp_path, 5)
+    dice, seen = random.Random(0), {}
+    for _ in range(4):
+        time.sleep(dice.uniform(0.1, 1.0))
+        workers = workers_of(process)
+        if not workers:
+            break
+        before = ended(tmp_path)
+        os.kill(dice.choice(workers), signal.SIGKILL)
+        after = ended(tmp_path)
+        assert before.items() <= after.items()
+        seen |= after
+    stdout, stderr = process.communicate(timeout=180)
+    assert process.returncode == 0, stderr
+    found = json.loads(stdout)
+    study = load(tmp_path)
+    assert seen.items() <= ended(tmp_path).items()
+    assert {t.state for t in study.trials} <= {*ENDED, TrialState.FAIL}
+    assert found["trials"]["complete"] + found["trials"]["pruned"] >= 60
+    lost = [t for t in study.trials if "lost" in t.user_attrs]
+    retried = {t.user_attrs.get("retry_of") for t in study.trials}
+    assert lost
+    assert {t.number for t in lost if "retry_of" not in t.user_attrs} <= retried
+    load_checkpoint(Path(found["checkpoint"]))
+
+
+def test_a_killed_search_is_cleaned_up_by_the_next_start(table_csv, tmp_path):
+    process = search(table_csv, tmp_path, "--trials", 30)
+    wait_for_epochs(tmp_path, 20)
+    process.kill()
+    process.communicate()
+    left = [t.number for t in load(tmp_path).trials if t.state == TrialState.RUNNING]
+    before = ended(tmp_path)
+    assert left
+    again = search(table_csv, tmp_path, "--trials", 30)
+    stdout, stderr = again.communicate(timeout=120)
+    assert again.returncode == 0, stderr
+    study = load(tmp_path)
+    assert before.items() <= ended(tmp_path).items()
+    assert all(study.trials[number].state == TrialState.FAIL for number in left)
+    assert {t.user_attrs.get("retry_of") for t in study.trials} >= set(left)
+    counts = json.loads(stdout)["trials"]
+    assert counts["complete"] + counts["pruned"] == 30
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_all_workers_within_an_epoch_with_the_best_exported(
+    table_csv, tmp_path, number
+):
+    process = search(table_csv, tmp_path, "--workers", 2, "--trials", 1000)
+    wait_for_epochs(tmp_path, 40)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert TrialState.RUNNING not in {t.state for t in load(tmp_path).trials}
+    assert Path(json.loads(stdout)["checkpoint"], "model.safetensors").exists()
+
+
+def test_a_second_ctrl_c_ends_at_once_and_the_next_start_cleans_up(table_csv, tmp_path):
+    process = search(table_csv, tmp_path, "--trials", 1000)
+    wait_for_epochs(tmp_path, 10)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode in (0, 130), stderr
+    assert "Traceback" not in stderr
+    trials = max(1, len(ended(tmp_path)))
+    again = search(table_csv, tmp_path, "--trials", trials)
+    again.communicate(timeout=60)
+    assert TrialState.RUNNING not in {t.state for t in load(tmp_path).trials}
