@@ -88,6 +88,7 @@ class Search:
             on_result=self.on_result,
             ask_more=self._ask_more,
             members=members,
+            held=self._held,
         )
 
     def _ask_wave(self) -> list[Asked]:

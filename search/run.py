@@ -7,6 +7,7 @@ from search.artifacts import Shelf
 from search.progress import Progress
 from search.records import read_records
 from search.session import Outcome, Session, begin, export_best, search_study
+from search.storage import explained
 from search.workers import run_workers
 
 
@@ -23,6 +24,16 @@ def run_search(
     def stop() -> bool:
         return should_stop() or bool(timeout and time.monotonic() - started > timeout)
 
+    with explained(session.url):
+        return _search(session, stop, on_progress, started)
+
+
+def _search(
+    session: Session,
+    stop: Callable[[], bool],
+    on_progress: Callable[[Progress], None],
+    started: float,
+) -> Outcome:
     study = begin(session)
     workers = session.definition.workers
     if workers == 1:

@@ -253,7 +253,7 @@ def open_study(
         changes = "; ".join(differences(stored, fingerprint))
         raise ConfigError(
             f"study {name!r} exists with another definition ({changes}); "
-            f"give the new one another --name"
+            f"give the new one another --name, and --fork {name} to begin with the trials that fit"
         )
     return study
 

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from optuna.trial import Trial, TrialState
 
 from search.objective import value_of, values_of
 from search.progress import FAILURE, RECIPE, Progress
-from search.reporting import beat, report_epoch, set_attributes
+from search.reporting import beat, judge, report_epoch, set_attributes
 from search.storage import HEARTBEAT_SECONDS
 from trainer.config import TrainConfig
 from trainer.data import TrainingData
@@ -52,6 +53,7 @@ class Wave:
     on_result: Callable[[int, float, TrainResult], None]
     ask_more: Callable[[Sequence[Asked], int], list[Asked]]
     members: list[Asked]
+    held: Collection[Asked]  # asked for a later wave: they live as well
     _running: dict[int, float] = field(default_factory=dict)  # member -> when it began
     _pruned: set[int] = field(default_factory=set)
     _beat: float = -math.inf
@@ -70,7 +72,8 @@ class Wave:
         for asked in left_over:
             self.progress.running.pop(asked.trial.number, None)
         if len(left_over) == 1:
-            self._fail(left_over.pop(), OUT_OF_MEMORY)
+            with suppress(UpdateFinishedTrialError):
+                self._fail(left_over.pop(), OUT_OF_MEMORY)
         return left_over
 
     def _begin(self, members: Sequence[int]) -> None:
@@ -90,7 +93,7 @@ class Wave:
         members = [self.members[member] for member in report.members]
         if time.monotonic() - self._beat > HEARTBEAT_SECONDS:
             self._beat = time.monotonic()
-            beat(self.study, [asked.trial for asked in members])
+            beat(self.study, [asked.trial for asked in (*members, *self.held)])
         values = values_of(report, self.objective, self._labels)
         told = list(zip(members, report.epochs, values, strict=True))
         lost = set(
@@ -102,15 +105,12 @@ class Wave:
         self.on_progress(self.progress)
         if self.should_stop():
             return [False] * len(members)
+        prune = judge(self.study, [asked.trial for asked in members])
         go_on = []
-        for member, asked in zip(report.members, members, strict=True):
-            if asked.trial.number in lost:
-                go_on.append(False)
-                continue
-            prune = not asked.is_recipe and asked.trial.should_prune()
-            if prune:
+        for member, asked, is_weak in zip(report.members, members, prune, strict=True):
+            if is_weak and not asked.is_recipe:
                 self._pruned.add(member)
-            go_on.append(not prune)
+            go_on.append(member not in self._pruned and asked.trial.number not in lost)
         return go_on
 
     def _tell(self, member: int, result: TrainResult) -> None:
@@ -120,7 +120,7 @@ class Wave:
         seconds = time.monotonic() - self._running.pop(member)
         self.progress.running.pop(number, None)
         value = value_of(result, self.objective)
-        try:
+        with suppress(UpdateFinishedTrialError):
             set_attributes(self.study, asked.trial, self._describe(result, stack, seconds))
             if not math.isfinite(value):
                 self._fail(asked, f"the loss was not finite in epoch {len(result.history)}")
@@ -129,8 +129,6 @@ class Wave:
             else:
                 self.study.tell(asked.trial, value)
                 self.on_result(number, value, result)
-        except UpdateFinishedTrialError:
-            pass
         self.progress.count(self.study)
         self.on_progress(self.progress)
 

@@ -23,7 +23,7 @@ from search.stale import reap
 from trainer.interrupt import interruptible
 
 POLL_SECONDS = 0.5
-MAX_DEATHS = 5  # workers that may die before the search gives up
+MAX_DEATHS = 20  # workers that may die, with no trial ended between, before the search gives up
 
 
 def run_workers(
@@ -54,10 +54,12 @@ def run_workers(
             if killed := [process for process in dead if process.exitcode != 0]:
                 deaths += len(killed)
                 reap(study)
+            done = progress.done
             _look(progress, study)
+            deaths = 0 if progress.done > done else deaths
             on_progress(progress)
             if deaths > MAX_DEATHS:
-                progress.stopped = f"{deaths} workers died, the latest with {killed[-1].exitcode}"
+                progress.stopped = f"{deaths} workers died and no trial ended between"
                 break
             work_left = progress.left or _waiting(study)
             if not asked_to_stop and work_left and (killed or not running):

@@ -3,13 +3,15 @@ import math
 
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
-from search.optimize import Search, enqueue_recipes
+from search.optimize import MAX_FAILURES, Search, enqueue_recipes
 from search.records import read_records
 from search.storage import default_url, open_storage, open_study
 from search.strategy import make_pruner, make_sampler
 from studies.definition import load_definition
+from trainer.fit import fit
 
 
 def define(**overrides):
@@ -179,3 +181,52 @@ def test_a_label_of_its_own_is_maximised_where_the_objective_names_it(data):
         result = found[trial.number]
         assert trial.value == result.evaluation.labels["two"].f1
         assert trial.value == trial.intermediate_values[result.best_epoch]
+
+
+def test_a_run_of_failures_stops_the_search_with_the_reason(data):
+    x = data.x_train.clone()
+    x[:, 0] = math.inf
+    definition = define(budget={"trials": 100})
+    study = make_study(definition)
+    progress = Search(study, dataclasses.replace(data, x_train=x), definition).run()
+    assert "not finite in epoch 1" in progress.stopped
+    assert MAX_FAILURES <= progress.failed < 20
+
+
+def out_of_memory_above(members):
+    """Return a fit that has memory for so many members only, as torch tells it."""
+
+    def limited(data, configs, *callbacks, refill, **more):
+        if len(configs) > members:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return fit(data, configs, *callbacks, refill=lambda free: [], **more)
+
+    return limited
+
+
+def test_out_of_memory_halves_the_stack_until_its_members_fit(data, monkeypatch):
+    monkeypatch.setattr("search.wave.fit", out_of_memory_above(2))
+    definition = define(budget={"trials": 8})
+    study = make_study(definition)
+    progress = Search(study, data, definition).run()
+    assert progress.failed == 0
+    assert progress.done == 8
+    assert max(len(t.user_attrs["stack"]) for t in study.trials) == 2
+
+
+def test_a_member_without_memory_even_alone_fails_with_its_reason(data, monkeypatch):
+    monkeypatch.setattr("search.wave.fit", out_of_memory_above(0))
+    definition = define(budget={"trials": 3})
+    study = make_study(definition)
+    progress = Search(study, data, definition).run()
+    assert progress.failed == 3
+    assert all("out of memory" in t.user_attrs["failure"] for t in study.trials)
+
+
+def test_trials_held_back_by_a_stop_are_queued_again(data):
+    definition = define(stack=3, space={"batch_size": [16, 32]})
+    study = make_study(definition)
+    Search(study, data, definition, should_stop=lambda: len(study.trials) >= 3).run()
+    Search(study, data, definition).run()
+    complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    assert "the guide, escalated" in {t.user_attrs.get("recipe") for t in complete}
