@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-DEMO_ARGS ?= --timeout 90 --workspace runs
+DEMO_ARGS ?= --workers 2 --timeout 90 --workspace runs
 TEST_ARGS ?=
 
 BIN = $(VENV)/bin
