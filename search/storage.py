@@ -12,10 +12,11 @@ import re
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
@@ -28,6 +29,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from search.filesystem import network_file_system
 from search.reporting import Database
 from trainer.errors import ConfigError, RaretuneError
+
+T = TypeVar("T")
 
 BUSY_SECONDS = 60  # how long a process waits for its turn to write to SQLite
 CONNECT_SECONDS = 10
@@ -86,7 +89,7 @@ def open_storage(url: str) -> BaseStorage:
             waiting = {} if "connect_timeout" in parsed.query else _connect_timeout(parsed)
             return _connect(parsed, waiting)
         if file is not None:
-            _set_wal(file)
+            _patiently(partial(_set_wal, file))
         storage = _connect(parsed, {"timeout": BUSY_SECONDS})
         _tune_sqlite(storage)
         return storage
@@ -163,17 +166,26 @@ def _parse(url: str) -> URL:
 def _connect(parsed: URL, arguments: Mapping[str, Any]) -> Database:
     """Open a database; of several processes that find it new, one makes its tables."""
     template = parsed.render_as_string(hide_password=False)
-    for delay in (0.1, 0.2, 0.4, 0.8, None):
+    return _patiently(
+        lambda: Database(
+            template.replace("{", "{{").replace("}", "}}"),
+            engine_kwargs={"connect_args": dict(arguments)},
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=GRACE_SECONDS,
+        )
+    )
+
+
+def _patiently(make: Callable[[], T]) -> T:
+    """Make something that another process may be making; SQLite's own patience has gaps there."""
+    for delay in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, None):
         try:
-            return Database(
-                template.replace("{", "{{").replace("}", "}}"),
-                engine_kwargs={"connect_args": dict(arguments)},
-                heartbeat_interval=HEARTBEAT_SECONDS,
-                grace_period=GRACE_SECONDS,
-            )
-        except SQLAlchemyError as error:
+            return make()
+        except (SQLAlchemyError, StorageInternalError, sqlite3.OperationalError) as error:
             made_by_another = re.search(
-                "already exists|unique|duplicate", str(error), re.IGNORECASE
+                "already exists|unique|duplicate|database is locked",
+                f"{error} {error.__cause__}",
+                re.IGNORECASE,
             )
             if not made_by_another or delay is None:
                 raise
@@ -239,8 +251,14 @@ def open_study(
 
     `settings` go to optuna.create_study. Raises ConfigError with the difference and the way out.
     """
-    study = optuna.create_study(
-        storage=storage, study_name=name, direction="maximize", load_if_exists=True, **settings
+    study = _patiently(
+        lambda: optuna.create_study(
+            storage=storage,
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            **settings,
+        )
     )
     stored = study.user_attrs.get(FINGERPRINT)
     if stored is None:
