@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -217,11 +217,19 @@ def search_study(
         study,
         session.experiment.data,
         session.definition,
-        environment=environment(),
+        environment={**environment(), **_data(session)},
         should_stop=should_stop,
         on_progress=on_progress,
         on_result=keep,
     ).run()
+
+
+def _data(session: Session) -> dict[str, str]:
+    """Return which table and which split of it a trial trained on."""
+    split = ", ".join(
+        f"{key} {value}" for key, value in asdict(session.experiment.settings).items()
+    )
+    return {"table": session.experiment.table.hash, "split": split}
 
 
 def begin(session: Session) -> optuna.Study:

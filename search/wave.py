@@ -57,6 +57,7 @@ class Wave:
     _running: dict[int, float] = field(default_factory=dict)  # member -> when it began
     _pruned: set[int] = field(default_factory=set)
     _beat: float = -math.inf
+    _labels: Sequence[str] = ()
 
     def train(self, data: TrainingData) -> list[Asked]:
         """Train to the end; return the members that are left over, if memory did not suffice."""

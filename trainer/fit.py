@@ -11,7 +11,7 @@ a member trains as if it were alone.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -218,7 +218,9 @@ def _restore(stack: Stack, run: _Run, state: RunState) -> None:
     stack.optimizer.square[0] = state.square
     stack.optimizer.steps[0] = state.steps
     stack.generators[0].set_state(state.generator)
-    run.restore(state)
+    best = state.best_parameters
+    moved = None if best is None else best.to(stack.parameters.device)
+    run.restore(replace(state, best_parameters=moved))
 
 
 def _check_shape(configs: Sequence[TrainConfig], first: TrainConfig) -> None:

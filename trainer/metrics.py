@@ -185,9 +185,14 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
 def _sorted(keys: Tensor) -> Tensor:
     """Sort the last axis; on the CPU by numpy's vectorised sort, about ten times torch's speed."""
     if keys.device.type != "cpu":
-        return keys.sort(dim=-1).values
+        return sort_on_device(keys)
     keys.numpy().sort(axis=-1)
     return keys
+
+
+def sort_on_device(keys: Tensor) -> Tensor:
+    """Sort the last axis where the keys are, as a GPU needs it."""
+    return keys.sort(dim=-1).values
 
 
 def _places_of_positives(keys: Tensor, n_pos: Tensor) -> Tensor:

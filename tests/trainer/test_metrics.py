@@ -11,6 +11,7 @@ from trainer.metrics import (
     confusion,
     rank,
     roc_auc,
+    sort_on_device,
 )
 from trainer.thresholds import best_thresholds, cross_fitted_counts, parse_threshold_metric
 
@@ -192,3 +193,15 @@ def test_ranking_leaves_its_input_as_it_was():
 def test_more_folds_than_a_key_can_hold_are_refused():
     with pytest.raises(ValueError, match="at most 128 folds"):
         rank(torch.rand(1, 200, 1), torch.zeros(200, 1), torch.arange(200))
+
+
+def test_a_gpus_sort_ranks_as_the_cpus(monkeypatch):
+    """The way that keys go on a GPU, here on the CPU."""
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.rand(3, 200, 4, generator=generator).mul(50).round().div(50)
+    labels = (torch.rand(200, 4, generator=generator) < 0.2).float()
+    fast = rank(probabilities, labels, torch.arange(200) % 5)
+    monkeypatch.setattr("trainer.metrics._sorted", sort_on_device)
+    slow = rank(probabilities, labels, torch.arange(200) % 5)
+    for name in ("keys", "rows", "hits", "n_pos"):
+        assert torch.equal(getattr(fast, name), getattr(slow, name))
