@@ -9,14 +9,16 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.space import REMEDIES
+from search.stale import LOST
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial that ended; `value` is the objective at its best epoch, None if it has none.
+    """One trial that ended complete, pruned or failed, or was lost with its process.
 
+    `value` is the objective at its best epoch, the latest of a pruned one, None if it has none;
     `config` is the resolved TrainConfig, `scores` the validation scores of the best epoch, `recipe`
     the name of a known recipe.
     """
@@ -40,7 +42,7 @@ class TrialRecord:
         attributes = trial.user_attrs
         return cls(
             number=trial.number,
-            state=STATES[trial.state],
+            state="lost" if LOST in attributes else STATES[trial.state],
             value=trial.values[0] if trial.values else None,
             params=dict(trial.params),
             config=attributes.get("config", {}),
@@ -78,11 +80,9 @@ def complete(records: Iterable[TrialRecord]) -> list[TrialRecord]:
 
 
 def count_states(records: Iterable[TrialRecord]) -> dict[str, int]:
-    """Return how many trials ended in each state, all states named."""
-    counts = dict.fromkeys(STATES.values(), 0)
-    for record in records:
-        counts[record.state] += 1
-    return counts
+    """Return how many trials ended complete, pruned and failed; lost ones were tried again."""
+    states = [record.state for record in records]
+    return {state: states.count(state) for state in STATES.values()}
 
 
 def remedies(records: Sequence[TrialRecord]) -> list[ChoiceRecord]:
