@@ -7,10 +7,13 @@ changes no decision. Places that pruned and finished trials leave are filled wit
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import PartialFixedSampler
+from optuna.trial import Trial
 
 from search.progress import FAILURE, FIXED, RECIPE, Progress
 from search.reporting import ask
@@ -120,13 +123,20 @@ class Search:
         try:
             if shared:
                 self.study.sampler = PartialFixedSampler(dict(shared), free)
-            trial = ask(self.study, self.space)
+            trial = self._claimed()
         finally:
             self.study.sampler = free
-        claim(self.study, [trial])
         fixed = trial.user_attrs.get(FIXED, {})
         config = resolve_config(self.definition, trial.params, fixed, trial.number)
         return Asked(trial, config)
+
+    def _claimed(self) -> Trial:
+        """Ask a trial and claim it; one that another process took for dead meanwhile is let go."""
+        while True:
+            trial = ask(self.study, self.space)
+            with suppress(UpdateFinishedTrialError):
+                claim(self.study, [trial])
+                return trial
 
     def _shape(self, asked: Asked) -> dict[str, Any]:
         """Return what the other trials of its wave must share with a trial."""

@@ -2,8 +2,9 @@
 
 A trial names its owner, the process that trains it. On the owner's own machine it is known at once
 whether that process lives. Elsewhere its signs of life tell, which databases keep: none for
-GRACE_SECONDS means dead. A trial without either is judged by its age. Journals keep no signs of
-life; there a dead process of another machine is found only by who says that nobody else runs.
+GRACE_SECONDS means dead. A trial that nobody has claimed is judged by its age. Journals keep no
+signs of life; there a dead process of another machine is found only by who says that nobody else
+runs.
 """
 
 import os
@@ -20,6 +21,7 @@ from search.storage import GRACE_SECONDS
 
 OWNER, LOST, RETRY_OF = "owner", "lost", "retry_of"
 BOOT, SPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+ORPHAN_SECONDS = 10  # after which a trial that no process has claimed is dead: they claim at once
 KEPT = ("recipe", "fixed")  # attributes that a retry inherits
 
 
@@ -87,7 +89,8 @@ def _is_dead(trial: FrozenTrial, silent: float | None, *, beats: bool) -> bool:
         return bool(_started(int(pid)) != started)
     if silent is None and beats and trial.datetime_start is not None:
         silent = (datetime.now() - trial.datetime_start).total_seconds()
-    return silent is not None and silent > GRACE_SECONDS
+    limit = GRACE_SECONDS if OWNER in trial.user_attrs else ORPHAN_SECONDS
+    return silent is not None and silent > limit
 
 
 def _machine() -> str:
