@@ -13,6 +13,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from search.stale import ORPHAN_SECONDS
 from trainer.checkpoint import load_checkpoint
 
 RARETUNE = Path(sys.executable).with_name("raretune")
@@ -24,6 +25,7 @@ early_stop_patience = 12
 batch_size = [32, 64]
 hidden_dim = [16, 32]
 """
+UNCLAIMED = ORPHAN_SECONDS + 1  # a process may die between asking a trial and claiming it
 ENDED = {TrialState.COMPLETE, TrialState.PRUNED}
 
 
@@ -95,7 +97,7 @@ def test_workers_killed_at_random_moments_lose_no_finished_trial(table_csv, tmp_
         seen |= after
     stdout, stderr = process.communicate(timeout=180)
     assert process.returncode == 0, stderr
-    time.sleep(11)  # a worker may have died between asking a trial and claiming it
+    time.sleep(UNCLAIMED)
     again = search(table_csv, tmp_path, "--trials", 50)
     stdout, stderr = again.communicate(timeout=60)
     assert again.returncode == 0, stderr
@@ -119,6 +121,7 @@ def test_a_killed_search_is_cleaned_up_by_the_next_start(table_csv, tmp_path):
     left = [t.number for t in load(tmp_path).trials if t.state == TrialState.RUNNING]
     before = ended(tmp_path)
     assert left
+    time.sleep(UNCLAIMED)
     again = search(table_csv, tmp_path, "--trials", 30)
     stdout, stderr = again.communicate(timeout=120)
     assert again.returncode == 0, stderr
@@ -153,6 +156,7 @@ def test_a_second_ctrl_c_ends_at_once_and_the_next_start_cleans_up(table_csv, tm
     assert process.returncode in (0, 130), stderr
     assert "Traceback" not in stderr
     trials = max(1, len(ended(tmp_path)))
+    time.sleep(UNCLAIMED)
     again = search(table_csv, tmp_path, "--trials", trials)
     again.communicate(timeout=60)
     assert TrialState.RUNNING not in {t.state for t in load(tmp_path).trials}
