@@ -61,8 +61,7 @@ def run_workers(
             if deaths > MAX_DEATHS:
                 progress.stopped = f"{deaths} workers died and no trial ended between"
                 break
-            work_left = progress.left or _waiting(study)
-            if not asked_to_stop and work_left and (killed or not running):
+            if killed and progress.left and not asked_to_stop:
                 with _own_signals():
                     running.append(_start(context, session, started))
                 started += 1
@@ -76,20 +75,15 @@ def run_workers(
     return progress
 
 
-def _waiting(study: optuna.Study) -> bool:
-    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-
-
 def _look(progress: Progress, study: optuna.Study) -> None:
     """Count the trials, and the latest epoch of each running one."""
     progress.count(study)
-    trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE))
+    every = study.get_trials(deepcopy=False)
     progress.running = {
         t.number: (t.last_step or 0, t.intermediate_values.get(t.last_step or 0, float("nan")))
-        for t in trials
+        for t in every
         if t.state == TrialState.RUNNING
     }
-    every = study.get_trials(deepcopy=False)
     progress.model_epochs = sum(len(trial.intermediate_values) for trial in every)
 
 
