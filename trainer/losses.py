@@ -45,18 +45,32 @@ def focal_loss(logits: Tensor, targets: Tensor, *, gamma: Tensor, pos_weight: Te
     return -weight * focus * F.logsigmoid(signed)
 
 
-def focal_slope(logits: Tensor, targets: Tensor, *, gamma: Tensor, pos_weight: Tensor) -> Tensor:
-    """Derivative of `focal_loss` by the logits; same shapes.
+def sides(
+    targets: Tensor, *, pos_weight: Tensor, smoothing: Tensor | None
+) -> list[tuple[Tensor, Tensor]]:
+    """Return what `focal_slope` needs of the targets: signs and signed weights, shaped as they are.
 
-    With the signed logit x of the true class and p = sigmoid(x), the loss -w (1 - p)^g log p has
-    the slope -w (1 - p)^g (1 - p - g p log p).
+    A positive has the sign -1 and the weight -pos_weight, a negative 1 and 1. A smoothed target has
+    two sides, itself and its opposite, each with its share of the weight; see `smooth`.
     """
-    positive = targets > 0
-    signed = torch.where(positive, logits, -logits)
-    log_p = F.logsigmoid(signed)
-    log_q = log_p - signed  # log(1 - p)
-    weight = torch.where(positive, -pos_weight, 1.0)  # bears the sign of signed
-    return weight * torch.exp(gamma * log_q) * (torch.exp(log_q) - gamma * torch.exp(log_p) * log_p)
+    signs, weights = 1 - 2 * targets, torch.where(targets > 0, -pos_weight, 1.0)
+    if smoothing is None:
+        return [(signs, weights)]
+    opposite = torch.where(targets > 0, 1.0, -pos_weight)
+    return [(signs, weights * (1 - smoothing / 2)), (-signs, opposite * (smoothing / 2))]
+
+
+def focal_slope(logits: Tensor, signs: Tensor, weights: Tensor, *, gamma: Tensor) -> Tensor:
+    """Derivative of `focal_loss` by the logits; shapes as there, signs and weights from `sides`.
+
+    With q the probability of the wrong class, the loss w q^g (-log(1 - q)) has the slope
+    +-w q^g (q + g (1 - q) (-log(1 - q))).
+    """
+    wrong = logits * signs  # the logit of the class that is not the target
+    nats = F.softplus(wrong)  # -log(1 - q)
+    q = torch.sigmoid(wrong)
+    focus = torch.exp(gamma * (wrong - nats))
+    return torch.addcmul(q, (1 - q).mul_(nats), gamma).mul_(focus).mul_(weights)
 
 
 def smooth(

@@ -3,6 +3,10 @@
 Each member is one row of a flat (K, P) tensor; its layers are views of that row. Sizes that meet in
 a product are padded to the width of a vector register, and padding stays zero for ever: members
 then come out bit for bit the same whatever stands beside them.
+
+There are few labels, and a product with few columns leaves most of a vector register empty. So the
+last layer and the logits lie in memory label by label: their products run along batch and hidden
+units instead, three to four times as fast. Shapes don't tell, strides do.
 """
 
 import itertools
@@ -55,11 +59,15 @@ Layer = tuple[Tensor, Tensor]  # weight (K, inputs, outputs), bias (K, 1, output
 
 
 def layers_of(flat: Tensor, shape: Shape) -> list[Layer]:
-    """Return the layers of a flat (K, P) tensor, as views."""
+    """Return the layers of a flat (K, P) tensor, as views; the last one lies output by output."""
     layers, start = [], 0
-    for n_in, n_out in shape.layers:
-        weight = flat[:, start : start + n_in * n_out].view(-1, n_in, n_out)
+    for i, (n_in, n_out) in enumerate(shape.layers):
+        stored = flat[:, start : start + n_in * n_out]
         start += n_in * n_out
+        if i < shape.num_layers:
+            weight = stored.view(-1, n_in, n_out)
+        else:
+            weight = stored.view(-1, n_out, n_in).transpose(1, 2)
         bias = flat[:, start : start + n_out].view(-1, 1, n_out)
         start += n_out
         layers.append((weight, bias))
@@ -93,8 +101,9 @@ def forward(layers: Sequence[Layer], x: Tensor, masks: Tensor | None = None) -> 
     for i, (weight, bias) in enumerate(layers[:-1]):
         hidden = torch.baddbmm(bias, activations[-1], weight).clamp_min_(0)
         activations.append(hidden.mul_(masks[i]) if masks is not None else hidden)
-    weight, bias = layers[-1]
-    return [*activations, torch.baddbmm(bias, activations[-1], weight)]
+    weight, bias = (part.transpose(1, 2) for part in layers[-1])
+    logits = torch.baddbmm(bias, weight, activations[-1].transpose(1, 2))
+    return [*activations, logits.transpose(1, 2)]
 
 
 def backward(
@@ -112,7 +121,10 @@ def backward(
     """
     for i in reversed(range(len(layers))):
         weight_gradient, bias_gradient = gradients[i]
-        torch.bmm(activations[i].transpose(1, 2), slope, out=weight_gradient)
+        if i == len(layers) - 1:
+            torch.bmm(slope.transpose(1, 2), activations[i], out=weight_gradient.transpose(1, 2))
+        else:
+            torch.bmm(activations[i].transpose(1, 2), slope, out=weight_gradient)
         torch.sum(slope, 1, keepdim=True, out=bias_gradient)
         if i:
             slope = torch.bmm(slope, layers[i][0].transpose(1, 2))

@@ -4,7 +4,7 @@ A member's parameters lie in one row of a (K, P) tensor, so that its whole updat
 kernel that reads nothing of its neighbours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,36 +56,45 @@ def clip_divisors(gradients: Tensor, max_norm: float) -> Tensor:
     return (norms / max_norm).clamp_min(1.0)
 
 
-def adamw_step(
+def adamw(
     parameters: Tensor,
     gradients: Tensor,
     state: AdamWState,
     *,
     lr: Sequence[float],
     weight_decay: Sequence[float],
-    divisors: Tensor,
-) -> None:
-    """Take one AdamW step in place for every member, with its gradient over its divisor.
+    max_norm: float,
+) -> Callable[[], None]:
+    """Return the function that takes one AdamW step in place for every member.
 
-    Shapes: parameters and gradients (K, P), divisors (K,); lr and weight_decay hold K numbers.
-    The gradients are overwritten by the divided ones.
+    Each call reads the gradients anew, clips them in place to `max_norm` by `clip_divisors`, and
+    changes parameters and state. Shapes: parameters and gradients (K, P); lr and weight_decay hold
+    K numbers.
     Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2; as torch.optim.AdamW.
     """
-    state.steps += 1
-    for k in range(len(parameters)):
-        torch._fused_adamw_(
-            [parameters[k]],
-            [gradients[k]],
-            [state.mean[k]],
-            [state.square[k]],
-            [],
-            [state.steps[k]],
-            lr=lr[k],
-            beta1=BETA1,
-            beta2=BETA2,
-            weight_decay=weight_decay[k],
-            eps=EPSILON,
-            amsgrad=False,
-            maximize=False,
-            grad_scale=divisors[k],
-        )
+    divisors = torch.ones_like(state.steps)
+    tensors = (parameters, gradients, state.mean, state.square, state.steps, divisors)
+    members = list(zip(lr, weight_decay, *(tensor.unbind() for tensor in tensors), strict=True))
+
+    def step() -> None:
+        state.steps.add_(1)
+        divisors.copy_(clip_divisors(gradients, max_norm))
+        for rate, decay, parameter, gradient, mean, square, steps, divisor in members:
+            torch._fused_adamw_(
+                [parameter],
+                [gradient],
+                [mean],
+                [square],
+                [],
+                [steps],
+                lr=rate,
+                beta1=BETA1,
+                beta2=BETA2,
+                weight_decay=decay,
+                eps=EPSILON,
+                amsgrad=False,
+                maximize=False,
+                grad_scale=divisor,
+            )
+
+    return step

@@ -1,6 +1,6 @@
 """The state of K runs that train as one batched program, and one epoch of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,9 +8,9 @@ from torch import Tensor
 
 from trainer.config import TrainConfig
 from trainer.data import TrainingData
-from trainer.losses import focal_loss, focal_slope, smooth
+from trainer.losses import focal_loss, focal_slope, sides, smooth
 from trainer.model import Shape, backward, forward, initial_parameters, layers_of
-from trainer.optimizer import AdamWState, adamw_step, clip_divisors
+from trainer.optimizer import AdamWState, adamw
 from trainer.weights import class_weights, sampling_weights
 
 CLIP_NORM = 1.0
@@ -124,57 +124,67 @@ def train_epoch(stack: Stack, data: TrainingData, lr: Sequence[float]) -> Tensor
     layers = layers_of(stack.parameters, stack.shape)
     gradients = torch.zeros_like(stack.parameters)
     gradient_layers = layers_of(gradients, stack.shape)
-    weight_decay = [config.weight_decay for config in stack.configs]
+    update = adamw(
+        stack.parameters,
+        gradients,
+        stack.optimizer,
+        lr=lr,
+        weight_decay=[config.weight_decay for config in stack.configs],
+        max_norm=CLIP_NORM,
+    )
     total = torch.zeros(len(stack), device=data.device)
     chunk = max(1, ROWS_A_CHUNK // rows_a_batch)
     for start in range(0, steps, chunk):
         now = rows[:, start : start + chunk].transpose(0, 1).contiguous()  # (steps, K, B)
-        x = data.x_train.index_select(0, now.view(-1)).view(*now.shape, -1)
-        y = data.y_train.index_select(0, now.view(-1)).view(*now.shape, -1)
+        y = _label_by_label(data.y_train.index_select(0, now.view(-1)).view(*now.shape, -1))
+        targets = _sides(y, stack)
         masks = draw_masks(stack, len(now))
-        for step in range(len(now)):
+        logits = []
+        for step, batch in enumerate(now):
+            x = data.x_train.index_select(0, batch.view(-1)).view(*batch.shape, -1)
             step_masks = None if masks is None else masks[step]
-            activations = forward(layers, x[step], step_masks)
-            total += member_losses(activations[-1], y[step], stack)
-            slope = member_slopes(activations[-1], y[step], stack)
-            backward(layers, activations, slope, gradient_layers, step_masks)
-            adamw_step(
-                stack.parameters,
-                gradients,
-                stack.optimizer,
-                lr=lr,
-                weight_decay=weight_decay,
-                divisors=clip_divisors(gradients, CLIP_NORM),
-            )
+            activations = forward(layers, x, step_masks)
+            logits.append(activations[-1])
+            slopes = [
+                focal_slope(logits[-1], signs[step], weights[step], gamma=stack.gamma)
+                for signs, weights in targets
+            ]
+            backward(layers, activations, sum(slopes[1:], slopes[0]), gradient_layers, step_masks)
+            update()
+        total += member_losses(torch.stack(logits), y, stack).T.contiguous().sum(1)
     return total / steps
 
 
+def _label_by_label(y: Tensor) -> Tensor:
+    """Return y (..., B, L) as it is, but laid out in memory as the logits are."""
+    return y.transpose(-2, -1).contiguous().transpose(-2, -1)
+
+
+def _sides(y: Tensor, stack: Stack) -> list[tuple[Tensor, Tensor]]:
+    """Return the sides of targets (steps, K, B, L), so that slopes are those of `member_losses`."""
+    smoothed = any(config.label_smoothing for config in stack.configs)
+    smoothing = stack.smoothing if smoothed else None
+    found = sides(y, pos_weight=stack.pos_weight, smoothing=smoothing)
+    elements = stack.batch_size * stack.shape.labels
+    return [(signs, weights.div_(elements)) for signs, weights in found]
+
+
 def member_losses(logits: Tensor, y: Tensor, stack: Stack, members: slice = ALL) -> Tensor:
-    """Return the loss of each of a stack's members (K,): the mean over B rows and L labels.
+    """Return the loss of each of a stack's members (..., K): the mean over B rows and L labels.
 
-    Shapes: logits and y (K, B, L), with or without padding.
+    Shapes: logits and y (..., K, B, L), with or without padding.
     """
-    loss = _of_targets(focal_loss, logits, y, stack, members)
-    return loss.flatten(1).sum(1) / (logits.shape[1] * stack.shape.labels)
-
-
-def member_slopes(logits: Tensor, y: Tensor, stack: Stack) -> Tensor:
-    """Return the derivative of `member_losses` by the logits (K, B, L)."""
-    slopes = _of_targets(focal_slope, logits, y, stack, ALL)
-    return slopes.div_(logits.shape[1] * stack.shape.labels)
-
-
-def _of_targets(
-    function: Callable[..., Tensor], logits: Tensor, y: Tensor, stack: Stack, members: slice
-) -> Tensor:
     n_labels = logits.shape[-1]
     gamma = stack.gamma[members]
     pos_weight = stack.pos_weight[members, :, :n_labels]
     smoothed = any(config.label_smoothing for config in stack.configs[members])
     smoothing = stack.smoothing[members, :, :n_labels] if smoothed else None
-    return smooth(
-        lambda targets: function(logits, targets, gamma=gamma, pos_weight=pos_weight), y, smoothing
+    loss = smooth(
+        lambda targets: focal_loss(logits, targets, gamma=gamma, pos_weight=pos_weight),
+        y,
+        smoothing,
     )
+    return loss.flatten(-2).sum(-1) / (logits.shape[-2] * stack.shape.labels)
 
 
 def _draw_rows(
@@ -205,7 +215,9 @@ def draw_masks(stack: Stack, steps: int) -> Tensor | None:
         if rate:
             member.random_(-(2**63), None, generator=generator)
     drawn = words.view(torch.uint8)[:, :units]
-    drawn = drawn.view(len(stack), steps, layers, stack.batch_size, stack.shape.hidden_dim)
-    cut = torch.tensor(rates, dtype=torch.uint8, device=device).view(-1, 1, 1, 1, 1)
-    scale = torch.tensor([256 / (256 - rate) for rate in rates], device=device).view(-1, 1, 1)
-    return (drawn >= cut).movedim(0, 2).float().mul_(scale)
+    masks = torch.empty(drawn.shape, device=device)
+    for of_member, bytes_, rate in zip(masks, drawn, rates, strict=True):
+        torch.ge(bytes_, rate, out=of_member)
+    scale = torch.tensor([256 / (256 - rate) for rate in rates], device=device).view(-1, 1)
+    sizes = (len(stack), steps, layers, stack.batch_size, stack.shape.hidden_dim)
+    return masks.mul_(scale).view(sizes).movedim(0, 2)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from trainer.losses import bce, focal_loss, focal_slope, smooth, weighted_bce
+from trainer.losses import bce, focal_loss, focal_slope, sides, smooth, weighted_bce
 
 K, B, L = 3, 16, 4
 
@@ -64,12 +64,17 @@ def test_focus_discounts_easy_rows_more_than_hard_ones():
     assert easy < 0.001 < 0.1 < hard < 1
 
 
-def test_the_slope_is_autograds(batch):
+@pytest.mark.parametrize("smoothing", [None, 0.3])
+def test_the_slope_is_autograds(batch, smoothing):
     logits, targets, pos_weight = batch
-    arguments = {"gamma": gammas(0, 0.7, 3.0), "pos_weight": pos_weight}
+    gamma = gammas(0, 0.7, 3.0)
+    smoothed = None if smoothing is None else torch.full((K, 1, L), smoothing, dtype=logits.dtype)
     leaf = logits.clone().requires_grad_()
-    focal_loss(leaf, targets, **arguments).sum().backward()
-    torch.testing.assert_close(focal_slope(logits, targets, **arguments), leaf.grad)
+    loss = partial(focal_loss, leaf, gamma=gamma, pos_weight=pos_weight)
+    smooth(loss, targets, smoothed).sum().backward()
+    found = sides(targets, pos_weight=pos_weight, smoothing=smoothed)
+    slope = sum(focal_slope(logits, *side, gamma=gamma) for side in found)
+    torch.testing.assert_close(slope, leaf.grad)
 
 
 @given(logit=st.floats(-1e4, 1e4), gamma=st.floats(0, 10), target=st.sampled_from([0.0, 1.0]))
@@ -80,7 +85,8 @@ def test_focal_loss_and_its_slope_stay_finite(logit, gamma, target):
     loss = focal_loss(logits, targets, **arguments)
     assert torch.isfinite(loss).all()
     assert loss.item() >= 0
-    assert torch.isfinite(focal_slope(logits, targets, **arguments)).all()
+    (side,) = sides(targets, pos_weight=arguments["pos_weight"], smoothing=None)
+    assert torch.isfinite(focal_slope(logits, *side, gamma=arguments["gamma"])).all()
 
 
 def test_smoothed_bce_is_torchs_own_with_soft_targets(batch):

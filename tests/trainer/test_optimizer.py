@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trainer.optimizer import AdamWState, adamw_step, clip_divisors
+from trainer.optimizer import AdamWState, adamw, clip_divisors
 
 K, P, STEPS = 4, 48, 12
 RATES = [1e-3, 3e-4, 1e-1, 1e-2]
@@ -17,15 +17,16 @@ def test_each_member_steps_as_torchs_adamw_with_its_own_rate_and_decay(member):
     stacked, gradients = draw(K, P), [draw(K, P, seed=s) for s in range(1, STEPS + 1)]
     own = stacked[member].clone().requires_grad_()
     reference = torch.optim.AdamW([own], lr=RATES[member], weight_decay=DECAYS[member])
-    state = AdamWState.zeros(stacked)
+    read = torch.empty(K, P)
+    step = adamw(
+        stacked, read, AdamWState.zeros(stacked), lr=RATES, weight_decay=DECAYS, max_norm=1
+    )
     for gradient in gradients:
         own.grad = gradient[member].clone()
         torch.nn.utils.clip_grad_norm_([own], 1.0)
         reference.step()
-        divisors = clip_divisors(gradient, 1.0)
-        adamw_step(
-            stacked, gradient.clone(), state, lr=RATES, weight_decay=DECAYS, divisors=divisors
-        )
+        read.copy_(gradient)
+        step()
     torch.testing.assert_close(stacked[member], own.detach(), rtol=1e-5, atol=1e-6)
 
 
@@ -33,17 +34,12 @@ def test_a_member_steps_bitwise_alike_alone():
     stacked, gradient = draw(K, P), draw(K, P, seed=1)
     alone = stacked[2:3].clone()
     for parameters, rows in ((stacked, slice(None)), (alone, slice(2, 3))):
-        state = AdamWState.zeros(parameters)
-        mine = gradient[rows].clone()
+        state, read = AdamWState.zeros(parameters), torch.empty_like(parameters)
+        rates = {"lr": RATES[rows], "weight_decay": DECAYS[rows]}
+        step = adamw(parameters, read, state, **rates, max_norm=1.0)
         for _ in range(3):
-            adamw_step(
-                parameters,
-                mine.clone(),
-                state,
-                lr=RATES[rows],
-                weight_decay=DECAYS[rows],
-                divisors=clip_divisors(mine, 1.0),
-            )
+            read.copy_(gradient[rows])
+            step()
     assert torch.equal(stacked[2], alone[0])
 
 
@@ -57,9 +53,8 @@ def test_clipping_shortens_only_long_gradients():
 def test_selected_members_keep_their_moments():
     parameters = draw(K, P)
     state = AdamWState.zeros(parameters)
-    adamw_step(
-        parameters, draw(K, P, seed=1), state, lr=RATES, weight_decay=DECAYS, divisors=torch.ones(K)
-    )
+    gradients = draw(K, P, seed=1)
+    adamw(parameters, gradients, state, lr=RATES, weight_decay=DECAYS, max_norm=1.0)()
     kept = state.select(torch.tensor([3, 1]))
     assert torch.equal(kept.mean, state.mean[[3, 1]])
     assert torch.equal(kept.square, state.square[[3, 1]])
