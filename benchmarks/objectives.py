@@ -22,9 +22,10 @@ from search.session import prepare
 from search.space import STRUCTURAL, distributions, resolve_config
 from studies.definition import load_definition
 from trainer.data import pad_columns
+from trainer.epoch import train_epoch
 from trainer.metrics import average_precision, confusion, rank
 from trainer.model import predict_probabilities
-from trainer.stack import start_stack, train_epoch
+from trainer.stack import start_stack
 from trainer.thresholds import best_thresholds, parse_threshold_metric
 from trainer.validation import validate
 
@@ -75,7 +76,7 @@ def train(configs, data, x_test, y_test, epochs, patience):
     scores = np.full((len(configs), epochs, len(VALIDATED) + len(TEST)), math.nan)
     stack, members = start_stack(data, configs), list(range(len(configs)))
     for epoch in range(epochs):
-        train_epoch(stack, data, [config.lr for config in stack.configs])
+        train_epoch(stack, data)
         scores[members, epoch] = score(stack, data, x_test, y_test)
         seen = criteria_of(scores[members, : epoch + 1]).values()
         latest_best = np.max([values.argmax(1) for values in seen], axis=0)

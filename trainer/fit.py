@@ -19,11 +19,12 @@ from torch import Tensor
 
 from trainer.config import TrainConfig
 from trainer.data import TrainingData
+from trainer.epoch import train_epoch
 from trainer.errors import CheckpointError, ConfigError
 from trainer.evaluation import Evaluation
 from trainer.judgement import judge
 from trainer.model import Shape, named_parameters, predict_probabilities
-from trainer.stack import Stack, start_stack, train_epoch
+from trainer.stack import Stack, start_stack
 from trainer.state import HistoryRow, RunState
 from trainer.validation import Validation, validate
 
@@ -167,7 +168,7 @@ def fit(
         member: _finish(run, data, stack.shape) for member, run in enumerate(runs) if run.stopped
     }
     while members:
-        loss = train_epoch(stack, data, [config.lr for config in stack.configs]).tolist()
+        loss = train_epoch(stack, data).tolist()
         report = _report(members, runs, loss, validate(stack, data))
         for k, member in enumerate(members):
             runs[member].record(_history_row(report, k, data.labels), stack.parameters[k])

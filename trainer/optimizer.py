@@ -4,6 +4,7 @@ A member's parameters lie in one row of a (K, P) tensor, so that its whole updat
 kernel that reads nothing of its neighbours.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -69,9 +70,12 @@ def adamw(
 
     Each call reads the gradients anew, clips them in place to `max_norm` by `clip_divisors`, and
     changes parameters and state. Shapes: parameters and gradients (K, P); lr and weight_decay hold
-    K numbers.
+    K numbers. On a CPU each member is one fused kernel; elsewhere, where many small kernels would
+    take longer, all members go through the same few.
     Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2; as torch.optim.AdamW.
     """
+    if parameters.device.type != "cpu":
+        return _all_at_once(parameters, gradients, state, lr, weight_decay, max_norm)
     divisors = torch.ones_like(state.steps)
     tensors = (parameters, gradients, state.mean, state.square, state.steps, divisors)
     members = list(zip(lr, weight_decay, *(tensor.unbind() for tensor in tensors), strict=True))
@@ -96,5 +100,29 @@ def adamw(
                 maximize=False,
                 grad_scale=divisor,
             )
+
+    return step
+
+
+def _all_at_once(
+    parameters: Tensor,
+    gradients: Tensor,
+    state: AdamWState,
+    lr: Sequence[float],
+    weight_decay: Sequence[float],
+    max_norm: float,
+) -> Callable[[], None]:
+    """Return the same step for all members together; see `adamw`."""
+    rates = parameters.new_tensor(lr)[:, None]
+    shrinks = 1 - rates * parameters.new_tensor(weight_decay)[:, None]
+
+    def step() -> None:
+        steps = state.steps.add_(1)[:, None]
+        gradients.div_(clip_divisors(gradients, max_norm)[:, None])
+        state.mean.lerp_(gradients, 1 - BETA1)
+        state.square.mul_(BETA2).addcmul_(gradients, gradients, value=1 - BETA2)
+        root = (state.square / -torch.expm1(steps * math.log(BETA2))).sqrt_().add_(EPSILON)
+        parameters.mul_(shrinks)
+        parameters.sub_((state.mean * (rates / -torch.expm1(steps * math.log(BETA1)))).div_(root))
 
     return step

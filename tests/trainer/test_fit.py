@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from trainer.config import TrainConfig
+from trainer.draws import draw_masks
 from trainer.errors import ConfigError
 from trainer.fit import fit
 from trainer.metrics import confusion
 from trainer.model import flat_parameters, predict_probabilities
-from trainer.stack import draw_masks, start_stack
+from trainer.stack import start_stack
 
 
 def config(seed=0, **values):

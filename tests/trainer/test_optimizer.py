@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trainer.optimizer import AdamWState, adamw, clip_divisors
+from trainer.optimizer import AdamWState, _all_at_once, adamw, clip_divisors
 
 K, P, STEPS = 4, 48, 12
 RATES = [1e-3, 3e-4, 1e-1, 1e-2]
@@ -12,15 +12,16 @@ def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.parametrize("all_at_once", [False, True])
 @pytest.mark.parametrize("member", range(K))
-def test_each_member_steps_as_torchs_adamw_with_its_own_rate_and_decay(member):
+def test_each_member_steps_as_torchs_adamw_with_its_own_rate_and_decay(member, all_at_once):
     stacked, gradients = draw(K, P), [draw(K, P, seed=s) for s in range(1, STEPS + 1)]
     own = stacked[member].clone().requires_grad_()
     reference = torch.optim.AdamW([own], lr=RATES[member], weight_decay=DECAYS[member])
     read = torch.empty(K, P)
-    step = adamw(
-        stacked, read, AdamWState.zeros(stacked), lr=RATES, weight_decay=DECAYS, max_norm=1
-    )
+    make = _all_at_once if all_at_once else adamw  # as on a GPU, as on a CPU
+    state = AdamWState.zeros(stacked)
+    step = make(stacked, read, state, lr=RATES, weight_decay=DECAYS, max_norm=1.0)
     for gradient in gradients:
         own.grad = gradient[member].clone()
         torch.nn.utils.clip_grad_norm_([own], 1.0)
