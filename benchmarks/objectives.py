@@ -12,11 +12,15 @@ import argparse
 import itertools
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import optuna
 import torch
+
+if not __package__:  # run as a file: what it imports lies a folder up
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from search.session import prepare
 from search.space import STRUCTURAL, distributions, resolve_config

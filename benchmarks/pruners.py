@@ -9,9 +9,13 @@ spent. Printed per pruner: trials begun, and the best trial's validated and test
 import argparse
 import json
 import statistics
+import sys
 from pathlib import Path
 
 import torch
+
+if not __package__:  # run as a file: what it imports lies a folder up
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from search.optimize import Search
 from search.session import prepare

@@ -8,9 +8,13 @@ Both sides train the same network on the same splits, once a seed.
 import argparse
 import json
 import statistics
+import sys
 from pathlib import Path
 
 import torch
+
+if not __package__:  # run as a file: what it imports lies a folder up
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from trainer.config import TrainConfig
 from trainer.experiment import (

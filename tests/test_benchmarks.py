@@ -1,0 +1,107 @@
+"""The speed comparisons compare like with like, and each script still runs."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import growth
+from benchmarks.job import guide_config, mixed_configs
+from benchmarks.loops import best_f1, make_loss, unpadded
+from benchmarks.plain_optuna import suggest
+from benchmarks.throughput import OPTIONAL, PROGRAMS
+from benchmarks.with_stacks import multiply
+from search.space import distributions
+from studies.definition import load_definition
+from trainer.epoch import train_epoch
+from trainer.metrics import confusion, rank
+from trainer.stack import member_losses, start_stack
+from trainer.thresholds import best_thresholds, parse_threshold_metric
+
+ROOT = Path(__file__).parent.parent
+PREVALENCE = 0.034  # of nafld's labels, on average
+
+
+def run(script, *flags):
+    command = [sys.executable, ROOT / f"benchmarks/{script}.py", "--json", *map(str, flags)]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return json.loads(ended.stdout)
+
+
+def test_the_loops_losses_are_the_trainers(data):
+    rows = unpadded(data)
+    logits = torch.linspace(-4, 4, rows.y_train.numel()).view_as(rows.y_train)
+    for config in mixed_configs(6, 32):
+        stack = start_stack(data, [config])
+        expected = member_losses(logits[None], rows.y_train[None], stack)
+        found = make_loss(rows, config)(logits, rows.y_train)
+        torch.testing.assert_close(found[None], expected)
+
+
+def test_the_loops_macro_f1_is_the_trainers_tuned_one(data):
+    y = data.y_validation
+    probabilities = torch.rand(y.shape, generator=torch.Generator().manual_seed(0))
+    ranking = rank(probabilities[None], y)
+    thresholds = best_thresholds(ranking, parse_threshold_metric("f1"))
+    expected = confusion(probabilities[None], y, thresholds).f_beta().mean()
+    assert best_f1(y.numpy(), probabilities.numpy())[0] == pytest.approx(float(expected))
+
+
+def test_the_bound_has_the_products_of_a_stacks_epoch(data):
+    configs = mixed_configs(4, 32)
+    with FlopCounterMode(display=False) as bound:
+        multiply(data, configs, lambda score: False)
+    with FlopCounterMode(display=False) as epoch:
+        train_epoch(start_stack(data, configs), data)
+    assert bound.get_total_flops() == epoch.get_total_flops() > 0
+
+
+def test_members_of_a_measured_stack_share_a_shape_and_hold_all_remedies():
+    configs = mixed_configs(8, 128)
+    assert {config.stack_key for config in configs} == {guide_config(128).stack_key}
+    assert len({(config.loss_type, config.weight_method) for config in configs}) == 6
+
+
+def test_the_plain_search_has_the_space_of_every_study():
+    trial = optuna.create_study().ask()
+    suggest(trial)
+    assert trial.distributions == distributions(load_definition("default", {"name": "s"}))
+
+
+@pytest.fixture(scope="module")
+def throughput():
+    flags = ("--batch_size", 512, "--seconds", 0.1, "--rounds", 1, "--stack", 4)
+    return run("throughput", *flags)["512"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_each_program_has_a_rate_and_learns(throughput, program):
+    if program in OPTIONAL and find_spec(program) is None:
+        pytest.skip(f"{program} is not installed: pip install -e '.[benchmarks]'")
+    assert throughput[program] > 0
+    if program != "bound":
+        assert throughput["average_precision"][program] > 1.3 * PREVALENCE
+
+
+def test_a_whole_study_is_timed_both_ways():
+    found = run("search", "--trials", 1, "--epochs", 1)
+    assert found["ratio"] > 0
+    for name in ("plain", "raretune"):
+        assert found[name]["model_epochs"] >= found[name]["trials"] >= 1
+        assert found[name]["test"] > PREVALENCE
+
+
+def test_growth_gives_each_cost_as_a_factor_of_the_one_before(tmp_path):
+    found = growth.measure(growth.series(200), rounds=1)
+    assert [point["size"] for point in found["members"]] == [8, 16, 32, 64]
+    first, last = found["rows"]
+    assert last["factor"] == pytest.approx(last["seconds"] / first["seconds"])
+    growth.plot(found, tmp_path / "growth.html")
+    assert "proportional" in (tmp_path / "growth.html").read_text(encoding="utf-8")
