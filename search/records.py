@@ -1,7 +1,7 @@
 """A study as plain records: all that comes after a search reads only these."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,10 +73,17 @@ def read_records(study: optuna.Study) -> list[TrialRecord]:
     return [TrialRecord.from_trial(trial) for trial in trials]
 
 
+def score_of(record: TrialRecord) -> float:
+    """Return the value of a trial that has one; raises ValueError for any other."""
+    if record.value is None:
+        raise ValueError(f"trial {record.number} has no value")
+    return record.value
+
+
 def complete(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Return the complete trials, best first; of equal ones the earlier first."""
     done = [record for record in records if record.state == "complete"]
-    return sorted(done, key=lambda record: (-_value(record), record.number))
+    return sorted(done, key=lambda record: (-score_of(record), record.number))
 
 
 def count_states(records: Iterable[TrialRecord]) -> dict[str, int]:
@@ -85,18 +92,32 @@ def count_states(records: Iterable[TrialRecord]) -> dict[str, int]:
     return {state: states.count(state) for state in STATES.values()}
 
 
+def acts(parameter: str, config: Mapping[str, Any]) -> bool:
+    """Whether a setting changes what a run with this config does; the space searches it anyway.
+
+    Plain bce has no class weights, focal alone a gamma, and logistic regression no hidden layer.
+    """
+    match parameter:
+        case "class_weight_method" | "class_weight_multiplier":
+            return config.get("loss_type") != "bce"
+        case "focal_gamma":
+            return config.get("loss_type") == "focal"
+        case "hidden_dim" | "dropout":
+            return config.get("num_layers") != 0
+    return True
+
+
 def remedies(records: Sequence[TrialRecord]) -> list[ChoiceRecord]:
     """Compare the choices of each searched remedy over all trials with a value, best first.
 
-    A remedy counts only where it works: class weights not under plain bce, which ignores them.
+    A remedy counts only where it acts.
     """
     rows = []
     for parameter in REMEDIES:
         values: dict[str, list[float]] = {}
         for record in records:
-            choice = record.config.get(parameter)
-            ignored = parameter.startswith("class_") and record.config.get("loss_type") == "bce"
-            if record.value is not None and isinstance(choice, str) and not ignored:
+            choice = record.config.get(parameter) if acts(parameter, record.config) else None
+            if record.value is not None and isinstance(choice, str):
                 values.setdefault(choice, []).append(record.value)
         found = [
             ChoiceRecord(parameter, choice, len(v), max(v), statistics.median(v))
@@ -104,9 +125,3 @@ def remedies(records: Sequence[TrialRecord]) -> list[ChoiceRecord]:
         ]
         rows += sorted(found, key=lambda row: -row.best)
     return rows
-
-
-def _value(record: TrialRecord) -> float:
-    if record.value is None:
-        raise ValueError(f"trial {record.number} has no value")
-    return record.value

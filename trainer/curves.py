@@ -1,5 +1,6 @@
 """ROC, precision-recall and reliability of one label: points from pure functions, then figures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +64,7 @@ def wilson_interval(shares: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, n
 def roc_figure(curve: Curve, scores: LabelScores) -> go.Figure:
     """Draw the ROC curve, the diagonal of guessing, and the decisions in use as a dot."""
     negatives = scores.false_positives + scores.true_negatives
-    figure = _figure("False positive rate", "Recall", [0, 1.01], [0, 1.03])
+    figure = plain_figure("False positive rate", "Recall", [0, 1.01], [0, 1.03])
     figure.add_scatter(**_LINE, x=[0, 1], y=[0, 1], line=_GUESS, hoverinfo="skip")
     figure.add_scatter(**_LINE, **_along(curve, "false positive rate", "recall"))
     figure.add_scatter(**_dot(scores.false_positives / negatives, scores.recall))
@@ -72,7 +73,7 @@ def roc_figure(curve: Curve, scores: LabelScores) -> go.Figure:
 
 def precision_recall_figure(curve: Curve, scores: LabelScores) -> go.Figure:
     """Draw precision over recall, the prevalence, and the decisions in use as a dot."""
-    figure = _figure("Recall", "Precision", [0, 1.01], [0, 1.03 * max(curve.y.max(), 0.05)])
+    figure = plain_figure("Recall", "Precision", [0, 1.01], [0, 1.03 * max(curve.y.max(), 0.05)])
     level = [scores.prevalence] * 2
     figure.add_scatter(**_LINE, x=[0, 1], y=level, line=_GUESS, hoverinfo="skip")
     figure.add_scatter(**_LINE, **_along(curve, "recall", "precision"), line_shape="vh")
@@ -84,7 +85,7 @@ def reliability_figure(bins: Reliability) -> go.Figure:
     """Draw the observed share over the mean probability of each bin, with Wilson intervals."""
     low, high = wilson_interval(bins.observed, bins.rows)
     top = 1.06 * float(max(bins.predicted.max(), high.max()))
-    figure = _figure("Mean probability", "Observed share", [0, top], [0, top])
+    figure = plain_figure("Mean probability", "Observed share", [0, top], [0, top])
     figure.add_scatter(**_LINE, x=[0, top], y=[0, top], line=_GUESS, hoverinfo="skip")
     figure.add_scatter(
         x=bins.predicted,
@@ -97,6 +98,35 @@ def reliability_figure(bins: Reliability) -> go.Figure:
         hovertemplate="probability %{x:.3f}<br>observed %{y:.3f}<br>%{customdata} rows"
         "<extra></extra>",
     )
+    return figure
+
+
+def plain_figure(
+    x: str,
+    y: str,
+    x_range: Sequence[float] | None = None,
+    y_range: Sequence[float] | None = None,
+) -> go.Figure:
+    """Return an empty figure in the look of all pages; `x` and `y` name its axes, as HTML.
+
+    It is as wide as its place, has no title, and is legible on white and on black. Without a range
+    an axis fits what is drawn.
+    """
+    figure = go.Figure()
+    figure.update_layout(
+        template="none",
+        height=290,
+        margin={"l": 52, "r": 10, "t": 10, "b": 46},
+        showlegend=False,
+        dragmode=False,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 12, "color": GREY},
+        hoverlabel={"bgcolor": "#24292f", "font": {"color": "white"}},
+    )
+    axis = {"fixedrange": True, "zeroline": False, "gridcolor": "rgba(138,143,152,0.25)"}
+    figure.update_xaxes(**axis, nticks=7, title={"text": x, "standoff": 8}, range=x_range)
+    figure.update_yaxes(**axis, title={"text": y, "standoff": 8}, range=y_range)
     return figure
 
 
@@ -114,22 +144,3 @@ def _dot(x: float, y: float) -> dict[str, object]:
     marker = {"color": ORANGE, "size": 11, "line": {"color": "white", "width": 1.5}}
     text = "in use: %{x:.3f}, %{y:.3f}<extra></extra>"
     return {"x": [x], "y": [y], "mode": "markers", "marker": marker, "hovertemplate": text}
-
-
-def _figure(x: str, y: str, x_range: list[float], y_range: list[float]) -> go.Figure:
-    figure = go.Figure()
-    figure.update_layout(
-        template="none",
-        height=290,
-        margin={"l": 52, "r": 10, "t": 10, "b": 46},
-        showlegend=False,
-        dragmode=False,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 12, "color": GREY},
-        hoverlabel={"bgcolor": "#24292f", "font": {"color": "white"}},
-    )
-    axis = {"fixedrange": True, "zeroline": False, "gridcolor": "rgba(138,143,152,0.25)"}
-    figure.update_xaxes(**axis, nticks=7, title={"text": x, "standoff": 8}, range=x_range)
-    figure.update_yaxes(**axis, title={"text": y, "standoff": 8}, range=y_range)
-    return figure

@@ -3,7 +3,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.records import complete, count_states, read_records, remedies
+from search.records import acts, complete, count_states, read_records, remedies, score_of
 
 
 def add(study, state, value=None, **attributes):
@@ -61,3 +61,25 @@ def test_remedies_compare_choices_over_all_trials_with_a_value(records):
 def test_class_weights_count_only_where_the_loss_uses_them(records):
     rows = [row for row in remedies(records) if row.parameter == "class_weight_method"]
     assert [(row.choice, row.trials) for row in rows] == [("inverse", 2)]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "config", "expected"),
+    [
+        ("focal_gamma", {"loss_type": "focal"}, True),
+        ("focal_gamma", {"loss_type": "weighted_bce"}, False),
+        ("class_weight_multiplier", {"loss_type": "weighted_bce"}, True),
+        ("class_weight_method", {"loss_type": "bce"}, False),
+        ("hidden_dim", {"num_layers": 1}, True),
+        ("dropout", {"num_layers": 0}, False),
+        ("lr", {"loss_type": "bce", "num_layers": 0}, True),
+    ],
+)
+def test_a_setting_acts_only_where_the_run_uses_it(parameter, config, expected):
+    assert acts(parameter, config) is expected
+
+
+def test_a_failed_trial_has_no_score(records):
+    assert [score_of(record) for record in records[:2]] == [0.2, 0.3]
+    with pytest.raises(ValueError, match="trial 4 has no value"):
+        score_of(records[4])
