@@ -127,9 +127,11 @@ def predict(
     id_: Id = None,
 ) -> None:
     """Write each row's probability and decision for every label."""
-    from trainer.commands import predict as run
+    from trainer.checkpoint import load_checkpoint
+    from trainer.predict import predict_file
 
-    run(checkpoint, csv, output, id_)
+    rows = predict_file(load_checkpoint(checkpoint), csv, output, id_)
+    print(f"{rows} rows predicted to {output}")
 
 
 COMMANDS = (train, evaluate, predict)

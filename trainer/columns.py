@@ -38,8 +38,9 @@ class Categories(BaseModel):
 
         Raises TableError when the values are numbers.
         """
+        _check_text(values)
         index = pd.Index(self.values, dtype=object)
-        codes = index.get_indexer(pd.Index(as_texts(values), dtype=object))
+        codes = index.get_indexer(pd.Index(values, dtype=object))
         if self.missing:
             codes = np.where(values.isna(), len(self.values), codes)
         return np.asarray(codes, dtype=np.int64)
@@ -123,9 +124,13 @@ def as_numbers(columns: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
 
 def as_texts(values: pd.Series) -> list[object]:
     """N str, or None or NaN where missing; raises TableError when the values are numbers."""
+    _check_text(values)
+    return list(values)
+
+
+def _check_text(values: pd.Series) -> None:
     if pd.api.types.is_numeric_dtype(values.dtype) and not values.isna().all():
         raise TableError(
             f"column {str(values.name)!r} must hold text as it did in training, got numbers; "
             "write them as text"
         )
-    return list(values)

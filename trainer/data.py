@@ -61,12 +61,14 @@ def make_data(
     )
 
     def inputs(rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(features.transform(table.columns.iloc[rows]))
+        x = torch.zeros(len(rows), padded(len(features.names), 16))
+        features.write(table.columns.iloc[rows], x.numpy())
+        return x.to(device)
 
     data = TrainingData(
-        x_train=pad_columns(inputs(split.train), 16).to(device),
+        x_train=inputs(split.train),
         y_train=pad_columns(y[split.train], 8, value=1.0).to(device),
-        x_validation=pad_columns(inputs(validation), 16).to(device),
+        x_validation=inputs(validation),
         y_validation=y[validation].contiguous().to(device),
         folds=torch.from_numpy(folds).to(device),
         features=len(features.names),

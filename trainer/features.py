@@ -35,7 +35,7 @@ from trainer.table import Table
 
 QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 LARGEST = 1e150  # numbers are bounded by it, so that no difference overflows
-BLOCK_ROWS = 1024  # transformed at once, to stay in the cache
+BLOCK_ROWS = 512  # transformed at once, to stay in the cache
 ARRAYS = {
     "median": np.dtype(np.float64),
     "spread": np.dtype(np.float64),
@@ -112,6 +112,12 @@ class Features:
         Further columns are ignored. Raises TableError when a column is missing, holds text for
         numbers or numbers for text, or an infinite number, or a sequence is not of digits.
         """
+        out = np.zeros((len(columns), len(self.names)), dtype=np.float32)
+        self.write(columns, out)
+        return out
+
+    def write(self, columns: pd.DataFrame, out: np.ndarray) -> None:
+        """Put what `transform` returns into `out` (N or more, D or more) float32, zero before."""
         absent = [n for n in (*self.number_columns, *self.text_columns) if n not in columns]
         if absent:
             raise TableError(
@@ -122,36 +128,32 @@ class Features:
         codes = [c.encode(columns[c.column]) for c in self.description.categories]
         strings = self.description.strings
         texts = as_texts(columns[strings.column]) if strings else []
-        out = np.zeros((len(columns), len(self.names)), dtype=np.float32)
         for start in range(0, len(columns), BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
-            numbers = table_numbers[:, rows]
+            rows = slice(start, min(start + BLOCK_ROWS, len(columns)))
+            numbers = table_numbers[:, rows].T
             if strings:
-                numbers = np.vstack([numbers, strings.describe(texts[rows])])
+                numbers = np.hstack([numbers, strings.describe(texts[rows]).T])
             self._write_numbers(numbers, out[rows])
         first = len(self.scaled) + len(self.piece_of) + len(self.flagged)
         for category, code in zip(self.description.categories, codes, strict=True):
             known = np.flatnonzero(code >= 0)
             out[known, first + code[known]] = 1.0
             first += len(category.names)
-        return out
 
     def _write_numbers(self, numbers: np.ndarray, out: np.ndarray) -> None:
-        """Fill the first columns of `out` (N, D) from numbers (M, N)."""
-        missing = np.isnan(numbers)
-        numbers = np.where(missing, self.median[:, None], np.clip(numbers, -LARGEST, LARGEST))
-        with np.errstate(over="ignore"):  # by a tiny spread or width: infinite, then clipped
-            z = numbers[self.scaled] - self.median[self.scaled, None]
-            z /= self.spread[self.scaled, None]
-            crossed = numbers[self.piece_of] - self.low[:, None]
-            crossed /= self.width[:, None]
-        np.clip(z, -LARGEST, LARGEST, out=z)
-        z /= np.sqrt(1 + (z / 3) ** 2)
-        np.clip(crossed, 0, 1, out=crossed)
+        """Fill the first columns of `out` (N, D) from numbers (N, M)."""
         n_scaled, n_pieces = len(self.scaled), len(self.piece_of)
-        out[:, :n_scaled] = z.T
-        out[:, n_scaled : n_scaled + n_pieces] = crossed.T
-        out[:, n_scaled + n_pieces :][:, : len(self.flagged)] = missing[self.flagged].T
+        missing = np.isnan(numbers)
+        numbers = np.where(missing, self.median, np.clip(numbers, -LARGEST, LARGEST))
+        # Along the rows: all values, then all pieces.
+        x = numbers.take(np.concatenate([self.scaled, self.piece_of]), axis=1)
+        x -= np.concatenate([self.median[self.scaled], self.low])
+        with np.errstate(over="ignore"):  # by a tiny spread or width: infinite, then clipped
+            x /= np.concatenate([self.spread[self.scaled], self.width])
+        z = np.clip(x[:, :n_scaled], -LARGEST, LARGEST)
+        out[:, : n_scaled + n_pieces] = np.clip(x, 0, 1, out=x)
+        out[:, :n_scaled] = z / np.sqrt(1 + (z / 3) ** 2)
+        out[:, n_scaled + n_pieces :][:, : len(self.flagged)] = missing[:, self.flagged]
 
     def to_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Arrays by name, and text that JSON can hold; `from_state` takes both back."""

@@ -12,7 +12,7 @@ never guessed to be numbers, so that leading zeros survive.
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from pyarrow import csv, parquet
 from trainer.errors import TableError
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
-BLOCK_BYTES = 8 << 20  # of CSV text behind one streamed frame
+BLOCK_BYTES = 1 << 20  # of CSV text parsed at once: stays in the cache; Arrow reads 32 ahead
+TABLE_ROWS = 1 << 14  # of a streamed table, about
 MAX_LISTED = 8  # names or values in one message
 
 _CSV_FORMAT = csv.ParseOptions(newlines_in_values=True)
@@ -38,13 +39,12 @@ def read_columns(path: Path, *, text: Sequence[str] = ()) -> pd.DataFrame:
     return to_frame(read_arrow(path, text))
 
 
-def stream_columns(
-    path: Path, *, numbers: Sequence[str], text: Sequence[str]
-) -> Iterator[pd.DataFrame]:
-    """The named columns of a file in frames of some ten thousand rows, in the file's order.
+def stream_arrow(path: Path, *, numbers: Sequence[str], text: Sequence[str]) -> Iterator[pa.Table]:
+    """The named columns of a file in tables of some ten thousand rows, in the file's order.
 
-    Gives the values of `read_columns` in bounded memory. Names that the file lacks are left out.
-    Raises TableError when the file can't be read or a column of `numbers` in a CSV holds text.
+    `to_frame` makes of them the values of `read_columns`, in bounded memory. Names that the file
+    lacks are left out. Raises TableError when the file can't be read or a column of `numbers` in a
+    CSV holds text.
     """
     _check_file(path)
     with _reading(path):
@@ -52,8 +52,8 @@ def stream_columns(
             with parquet.ParquetFile(path) as file:
                 names = _check_names(file.schema_arrow.names, path)
                 wanted = [name for name in names if name in {*numbers, *text}]
-                for batch in file.iter_batches(columns=wanted):
-                    yield to_frame(_plain(pa.Table.from_batches([batch]), text))
+                for batch in file.iter_batches(TABLE_ROWS, columns=wanted):
+                    yield _plain(pa.Table.from_batches([batch]), text)
             return
         blocks = csv.ReadOptions(block_size=BLOCK_BYTES)
         with csv.open_csv(_open(path), blocks, _CSV_FORMAT) as reader:
@@ -67,8 +67,19 @@ def stream_columns(
         _reading(path, names),
         csv.open_csv(_open(path), blocks, _CSV_FORMAT, options) as reader,
     ):
-        for batch in reader:
-            yield to_frame(pa.Table.from_batches([batch]))
+        yield from _gather(reader)
+
+
+def _gather(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Join small batches to tables of at least TABLE_ROWS rows; the last may be shorter."""
+    gathered: list[pa.RecordBatch] = []
+    for batch in batches:
+        gathered.append(batch)
+        if sum(map(len, gathered)) >= TABLE_ROWS:
+            yield pa.Table.from_batches(gathered)
+            gathered = []
+    if gathered:
+        yield pa.Table.from_batches(gathered)
 
 
 def read_arrow(path: Path, text: Sequence[str]) -> pa.Table:
@@ -105,7 +116,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
             frame[name] = pd.Series(column.to_numpy(zero_copy_only=False), dtype=object)
         else:
             frame[name] = column.to_pandas()
-    return pd.DataFrame(frame, index=pd.RangeIndex(table.num_rows))
+    return pd.DataFrame(frame, index=pd.RangeIndex(table.num_rows), copy=False)
 
 
 def hash_file(path: Path) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from iterstrat.ml_stratifiers import IterativeStratification
 
 from trainer.errors import ConfigError, TableError
 
@@ -96,6 +95,8 @@ def _deal_units(
     strata: np.ndarray, sizes: np.ndarray, shares: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
     """(U,) int64 part of each unit, from its strata (U, S) bool and its number of rows (U,)."""
+    from iterstrat.ml_stratifiers import IterativeStratification  # slow: brings scikit-learn
+
     order = random.permutation(len(strata))
     holds = np.asarray(strata.any(axis=1))[order]
     some, none = order[holds], order[~holds]

@@ -158,6 +158,16 @@ def test_each_row_is_transformed_for_itself(table, features):
     assert features.transform(columns.iloc[:0]).shape == (0, len(features.names))
 
 
+def test_written_into_a_wider_array_the_rest_stays_zero(table, features):
+    expected = features.transform(table.columns)
+    n, d = expected.shape
+    wide = np.zeros((n + 5, d + 3), dtype=np.float32)
+    features.write(table.columns, wide)
+    np.testing.assert_array_equal(wide[:n, :d], expected)
+    assert not wide[n:].any()
+    assert not wide[:, d:].any()
+
+
 def test_the_order_of_columns_and_further_ones_do_not_matter(table, features):
     shuffled = table.columns[table.columns.columns[::-1]].assign(extra="x", ill=2.0)
     shuffled = shuffled.drop(columns=["same", "none"])

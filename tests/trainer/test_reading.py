@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from trainer.errors import TableError
-from trainer.reading import hash_file, read_columns, stream_columns
+from trainer.reading import hash_file, read_columns, stream_arrow, to_frame
 
 
 def write(path: Path, *lines: str) -> Path:
@@ -29,9 +29,10 @@ def test_the_hash_is_that_of_the_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
-def test_streamed_frames_together_are_the_columns_read_at_once(tmp_path, monkeypatch, suffix):
+def test_streamed_tables_together_are_the_columns_read_at_once(tmp_path, monkeypatch, suffix):
     """Types are not guessed block by block: here every first block looks whole, or empty."""
     monkeypatch.setattr("trainer.reading.BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr("trainer.reading.TABLE_ROWS", 150)
     n = 4000
     half = np.arange(n) / 2
     frame = pd.DataFrame({"late": np.where(half < 1500, np.nan, half), "half": half, "extra": "e"})
@@ -44,10 +45,11 @@ def test_streamed_frames_together_are_the_columns_read_at_once(tmp_path, monkeyp
     else:
         frame.to_csv(path, index=False, compression="infer", float_format="%g")
     names = ["late", "half", "flag"]
-    frames = list(stream_columns(path, numbers=[*names, "absent"], text=["code"]))
-    assert len(frames) > 1 or suffix == ".parquet"
+    tables = list(stream_arrow(path, numbers=[*names, "absent"], text=["code"]))
+    assert len(tables) > 9
+    assert all(150 <= len(table) < 300 for table in tables[:-1])
     whole = read_columns(path, text=["code"])
-    together = pd.concat(frames, ignore_index=True)
+    together = pd.concat(map(to_frame, tables), ignore_index=True)
     assert sorted(together) == sorted([*names, "code"])
     pd.testing.assert_frame_equal(together[[*names, "code"]], whole[[*names, "code"]])
     assert whole["code"].iloc[1] == "001"
@@ -56,7 +58,7 @@ def test_streamed_frames_together_are_the_columns_read_at_once(tmp_path, monkeyp
 def test_streaming_refuses_text_among_numbers(tmp_path):
     path = write(tmp_path / "t.csv", "a,b,c", *["1,2,3"] * 200_000, "1,2,three")
     with pytest.raises(TableError, match=r"column .c.: Row #200002: .*three"):
-        list(stream_columns(path, numbers=["a", "c"], text=[]))
+        list(stream_arrow(path, numbers=["a", "c"], text=[]))
 
 
 def test_files_without_labels_or_with_any_column_can_be_read_for_prediction(tmp_path):
@@ -103,4 +105,4 @@ def test_a_broken_file_is_refused_when_streamed(tmp_path, suffix):
     path = tmp_path / f"t{suffix}"
     path.write_bytes(b"\0\xff")
     with pytest.raises(TableError, match=f"t{suffix}"):
-        list(stream_columns(path, numbers=["a"], text=[]))
+        list(stream_arrow(path, numbers=["a"], text=[]))

@@ -1,0 +1,97 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import draw_table
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trainer.config import TrainConfig
+from trainer.errors import TableError
+from trainer.experiment import SplitSettings, make_checkpoint, prepare_experiment
+from trainer.fit import fit
+from trainer.predict import predict_file, predict_frame
+from trainer.reading import read_columns
+from trainer.table import Roles
+
+ROLES = Roles(("rare", "rarer"), group="family", id=("person",))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(table_csv):
+    device, shares = torch.device("cpu"), SplitSettings(0.2, 0.2, 0)
+    experiment = prepare_experiment(table_csv, ROLES, shares, device)
+    config = TrainConfig.create(batch_size=64, hidden_dim=32, num_layers=1, epochs=3, lr=3e-3)
+    return make_checkpoint(experiment, fit(experiment.data, [config])[0])
+
+
+@pytest.fixture(scope="module")
+def columns(table_csv):
+    return read_columns(table_csv, text=["person"])
+
+
+@pytest.fixture
+def small_tables(monkeypatch):
+    """Read and predict in many small steps, so that every one ends somewhere odd."""
+    monkeypatch.setattr("trainer.reading.BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr("trainer.reading.TABLE_ROWS", 70)
+    monkeypatch.setattr("trainer.predict.ROWS_AT_ONCE", 32)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows=st.lists(st.integers(0, 899), min_size=1, max_size=70))
+def test_the_rows_beside_a_row_do_not_change_its_bits(checkpoint, columns, rows):
+    whole = predict_frame(checkpoint, columns)
+    assert torch.equal(predict_frame(checkpoint, columns.iloc[rows]), whole[rows])
+
+
+def test_a_frame_without_rows_has_no_probabilities(checkpoint, columns):
+    assert predict_frame(checkpoint, columns.iloc[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+def test_a_file_predicted_in_steps_is_the_frame_predicted_at_once(
+    checkpoint, tmp_path, small_tables, suffix
+):
+    """In file order and to the bit, from columns in another order, with others among them."""
+    table = draw_table(rows=1000, seed=1)
+    table.loc[3:700:7, "site"] = "elsewhere"
+    table.loc[5:990:11, ["site", "a", "d"]] = None
+    table = table[["d", "site", "rare", "a", "person", "c", "b"]]
+    path, output = tmp_path / f"new{suffix}", tmp_path / "out.csv"
+    if suffix == ".parquet":
+        table.to_parquet(path, index=False)
+    else:
+        table.to_csv(path, index=False)
+    assert predict_file(checkpoint, path, output) == len(table)
+    predicted = read_columns(output, text=["person"])
+    assert predicted["person"].tolist() == table["person"].tolist()
+    expected = predict_frame(checkpoint, read_columns(path, text=["person"])).numpy()
+    for i, label in enumerate(checkpoint.record.labels):
+        probability = predicted[f"{label}_probability"].to_numpy().astype(np.float32)
+        np.testing.assert_array_equal(probability, expected[:, i])
+        decided = expected[:, i] >= np.float32(checkpoint.record.thresholds[label])
+        np.testing.assert_array_equal(predicted[f"{label}_positive"], decided)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [("a", "many", r"column 'a': Row #952: .*many"), ("b", "inf", "'b' has 1 infinite")],
+)
+def test_a_fault_far_down_the_file_leaves_no_output(
+    checkpoint, tmp_path, small_tables, column, value, message
+):
+    table = draw_table(rows=1000).astype({column: object})
+    table.loc[950, column] = value
+    table.to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(TableError, match=message):
+        predict_file(checkpoint, tmp_path / "new.csv", tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
+
+
+def test_row_names_come_out_as_they_went_in(checkpoint, tmp_path, columns):
+    names = ["007", "", "1e3", 'said "no", twice', "ünï"]
+    pd.DataFrame(columns.iloc[:5]).assign(person=names).to_csv(tmp_path / "new.csv", index=False)
+    predict_file(checkpoint, tmp_path / "new.csv", tmp_path / "out.csv")
+    predicted = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
+    assert predicted["person"].tolist() == names
