@@ -1,4 +1,4 @@
-"""Checkpoints of a study's best trials, kept as artifacts that optuna-dashboard can show.
+"""Checkpoints of a study's best trials and known recipes, as artifacts that optuna-dashboard shows.
 
 A finished trial's own attributes can't change any more, so the list of its artifacts stands among
 the study's, where the dashboard looks too; an artifact that is deleted leaves a null there.
@@ -17,6 +17,7 @@ from optuna.artifacts._upload import ArtifactMeta
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial, TrialState
 
+from search.progress import RECIPE
 from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 KEPT_TRIALS = 5
@@ -24,7 +25,10 @@ PREFIX = "dashboard:artifacts:"
 
 
 class Shelf:
-    """The artifacts of one study in a folder: the checkpoints of its best KEPT_TRIALS trials."""
+    """The artifacts of one study in a folder: the checkpoints of its best trials and its recipes.
+
+    These are the KEPT_TRIALS best complete trials, and the complete ones that a known recipe began.
+    """
 
     def __init__(self, study: optuna.Study, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -32,9 +36,9 @@ class Shelf:
         self.store = FileSystemArtifactStore(base_path=folder)
 
     def keep(self, number: int, checkpoint: Checkpoint) -> bool:
-        """Keep a complete trial's checkpoint if it is among the best; drop those that are not."""
-        best = self._best_trials()
-        trial = next((trial for trial in best if trial.number == number), None)
+        """Keep a complete trial's checkpoint if it has a place; drop those that lost theirs."""
+        wanted = self._wanted()
+        trial = next((trial for trial in wanted if trial.number == number), None)
         if trial is None:
             return False
         self._remove(trial._trial_id)
@@ -42,7 +46,7 @@ class Shelf:
             save_checkpoint(Path(scratch) / "checkpoint", checkpoint)
             for path in sorted((Path(scratch) / "checkpoint").iterdir()):
                 self._upload(trial, path)
-        kept = {trial._trial_id for trial in best}
+        kept = {trial._trial_id for trial in wanted}
         for trial_id in {trial_id for trial_id, _ in self._listed()} - kept:
             self._remove(trial_id)
         return True
@@ -61,9 +65,11 @@ class Shelf:
                     return None
             return load_checkpoint(Path(scratch))
 
-    def _best_trials(self) -> list[FrozenTrial]:
+    def _wanted(self) -> list[FrozenTrial]:
         done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return sorted(done, key=lambda trial: (-trial.values[0], trial.number))[:KEPT_TRIALS]
+        ranked = sorted(done, key=lambda trial: (-trial.values[0], trial.number))
+        recipes = [trial for trial in ranked[KEPT_TRIALS:] if RECIPE in trial.user_attrs]
+        return ranked[:KEPT_TRIALS] + recipes
 
     def _upload(self, trial: FrozenTrial, path: Path) -> None:
         mimetype = mimetypes.guess_type(path)[0] or "application/octet-stream"

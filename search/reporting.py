@@ -26,6 +26,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb.models import (
+    StudySystemAttributeModel,
     TrialHeartbeatModel,
     TrialIntermediateValueModel,
     TrialModel,
@@ -174,6 +175,23 @@ def set_attributes(study: optuna.Study, trial: Trial, attributes: Mapping[str, A
             keys = ("trial_id", "key")
             connection.execute(_upsert(rdb, TrialUserAttributeModel, keys, rows[0]), rows)
     trial._cached_frozen_trial.user_attrs.update(attributes)
+
+
+def set_study_attributes(study: optuna.Study, attributes: Mapping[str, Any]) -> None:
+    """Set system attributes of a study, where optuna-dashboard keeps its notes, at once."""
+    rdb = database(study)
+    if rdb is None:
+        for key, value in attributes.items():
+            study._storage.set_study_system_attr(study._study_id, key, value)
+        return
+    rows = [
+        {"study_id": study._study_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in attributes.items()
+    ]
+    if rows:
+        with rdb.engine.begin() as connection:
+            keys = ("study_id", "key")
+            connection.execute(_upsert(rdb, StudySystemAttributeModel, keys, rows[0]), rows)
 
 
 def beat(study: optuna.Study, trials: Iterable[Trial]) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from search.export import train_again
 from search.objective import value_of
 from search.records import TrialRecord
-from search.session import Session, environment, train_again
+from search.session import Session, environment
 from search.space import trial_seed
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig

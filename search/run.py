@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable
 
 from search.artifacts import Shelf
+from search.export import export_best
+from search.notes import annotate
 from search.progress import Progress
 from search.records import read_records
-from search.session import Outcome, Session, begin, export_best, search_study
+from search.session import Outcome, Session, begin, search_study
 from search.storage import explained
 from search.workers import run_workers
 
@@ -40,10 +42,12 @@ def _search(
         progress = search_study(session, should_stop=stop, on_progress=on_progress)
     else:
         progress = run_workers(session, study, workers, should_stop=stop, on_progress=on_progress)
+    checkpoint = export_best(session, study, Shelf(study, session.shelf_folder))
+    annotate(study, session.workspace, session.url)
     return Outcome(
         session=session,
         records=read_records(study),
-        checkpoint=export_best(session, study, Shelf(study, session.shelf_folder)),
+        checkpoint=checkpoint,
         seconds=time.monotonic() - started,
         stopped_early=progress.done < progress.total,
         stopped=progress.stopped,

@@ -1,13 +1,13 @@
-"""One search from its definition to its checkpoint.
+"""A definition with its table, and a search of it in this process.
 
-definition -> experiment -> study -> Search -> shelf -> best/ and one look at test
+definition -> experiment -> study -> Search -> shelf
 """
 
 import json
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from search.artifacts import Shelf
 from search.optimize import Search, enqueue_recipes
 from search.progress import Progress
-from search.records import TrialRecord, complete, read_records
+from search.records import TrialRecord, complete
 from search.stale import reap
 from search.storage import (
     FINGERPRINT,
@@ -30,18 +30,16 @@ from search.storage import (
 from search.strategy import make_pruner, make_sampler
 from studies.definition import StudyDefinition
 from studies.examples import write_example
-from trainer.checkpoint import Checkpoint, library_versions, load_checkpoint, save_checkpoint
-from trainer.config import TrainConfig
+from trainer.checkpoint import Checkpoint, library_versions
 from trainer.device import pick_device
-from trainer.errors import CheckpointError, ConfigError
+from trainer.errors import ConfigError
 from trainer.experiment import (
     Experiment,
     SplitSettings,
     make_checkpoint,
     prepare_experiment,
-    with_test_scores,
 )
-from trainer.fit import TrainResult, fit
+from trainer.fit import TrainResult
 
 DEFINITION = "raretune_definition"
 
@@ -249,50 +247,3 @@ def _stored(definition: StudyDefinition) -> dict[str, Any]:
         table = table.model_copy(update={"csv": table.csv.resolve()})
     kept = definition.model_copy(update={"table": table, "storage": ""})
     return kept.model_dump(mode="json")
-
-
-def export_best(session: Session, study: optuna.Study, shelf: Shelf) -> Checkpoint | None:
-    """Write the best trial's checkpoint to best/ with its test scores; None if none is complete.
-
-    Test rows are looked at only if best/ does not hold that trial's scores already.
-    """
-    ranked = complete(read_records(study))
-    if not ranked:
-        return None
-    best = ranked[0]
-    exported = _exported(session, best.number)
-    if exported is not None:
-        return exported
-    checkpoint = with_test_scores(checkpoint_of(session, study, shelf, best), session.experiment)
-    save_checkpoint(session.best_folder, checkpoint)
-    return checkpoint
-
-
-def checkpoint_of(
-    session: Session, study: optuna.Study, shelf: Shelf, record: TrialRecord
-) -> Checkpoint:
-    """Return a trial's checkpoint from the shelf, or trained again: same config, same bits."""
-    kept = shelf.fetch(study.get_trials(deepcopy=False)[record.number])
-    if kept is not None:
-        return kept
-    return session.checkpoint(record.number, record.value, train_again(session, record))
-
-
-def train_again(session: Session, record: TrialRecord) -> TrainResult:
-    """Train a trial's config alone, for as many epochs as it had; raises ConfigError."""
-    if not record.epochs:
-        raise ConfigError(f"trial {record.number} never trained ({record.state}); name another")
-    config = TrainConfig.create(**record.config)
-    shortened = config.model_copy(update={"epochs": record.epochs})
-    return replace(fit(session.experiment.data, [shortened])[0], config=config)
-
-
-def _exported(session: Session, number: int) -> Checkpoint | None:
-    try:
-        checkpoint = load_checkpoint(session.best_folder)
-    except CheckpointError:
-        return None
-    expected = {"study": session.definition.name, "number": number}
-    found = checkpoint.record.trial or {}
-    same_table = checkpoint.record.table["sha256"] == session.experiment.table.hash
-    return checkpoint if same_table and expected.items() <= found.items() else None

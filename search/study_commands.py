@@ -11,9 +11,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from search.artifacts import Shelf
+from search.export import checkpoint_of
 from search.records import TrialRecord, complete, read_records
 from search.retrain import OverSeeds, over_seeds, refit, retrain
-from search.session import Session, checkpoint_of, open_records, reopen
+from search.session import Session, open_records, reopen
 from trainer.checkpoint import check_replaceable, json_text, save_checkpoint
 from trainer.errors import ConfigError
 from trainer.terminal import label_grid, result_console, score_sentence

@@ -1,27 +1,23 @@
-"""What the trainer's commands do, behind trainer.cli, with the heavy imports."""
+"""What train and evaluate do, behind trainer.cli, with the heavy imports."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.text import Text
 
 from trainer.checkpoint import Checkpoint, json_text, load_checkpoint
 from trainer.config import TrainConfig
 from trainer.device import pick_device
-from trainer.errors import ConfigError, TableError
-from trainer.evaluation import bootstrap, threshold_tensor
-from trainer.evaluation import evaluate as evaluate_rows
-from trainer.experiment import SplitSettings, split_again
+from trainer.errors import ConfigError
+from trainer.experiment import SplitSettings, score_rows, split_again
 from trainer.guide import roles_without_labels
 from trainer.interrupt import interruptible
 from trainer.monitor import epoch_view
 from trainer.page import write_page
-from trainer.predict import predict_file, predict_frame
 from trainer.reading import read_columns
 from trainer.table import Roles, Table, read_table
 from trainer.terminal import label_grid, result_console, score_sentence, shrunk_sentence
@@ -117,31 +113,26 @@ def evaluate(folder: Path, csv: Path, output: Path | None, *, as_json: bool) -> 
     checkpoint = load_checkpoint(folder)
     table = _labelled_table(checkpoint, csv)
     rows, note = _fair_rows(checkpoint, table)
-    names = checkpoint.record.labels
-    probabilities = predict_frame(checkpoint, table.columns.iloc[rows])
-    labels = torch.from_numpy(table.labels[rows])
-    cuts = threshold_tensor(checkpoint.record.thresholds, names)
-    groups = None if table.groups is None else table.groups[rows]
-    scores = evaluate_rows(probabilities, labels, cuts, names)
-    intervals = bootstrap(probabilities, labels, cuts, names, groups)
+    scored = score_rows(checkpoint, table, rows)
     page = output or folder / PAGE
     write_page(
         page,
-        scores,
-        intervals,
-        probabilities,
-        labels,
+        scored.scores,
+        scored.intervals,
+        scored.probabilities,
+        scored.labels,
         checkpoint=str(folder),
         table=csv.name,
         note=note,
     )
-    found = {**scores.to_json(), "intervals": intervals.to_json(), "page": str(page)}
+    found = {**scored.to_json(), "page": str(page)}
     if as_json:
         print(json_text({**found, "rows": len(rows), "note": note}))
         return
     console = result_console()
     console.print(label_grid(f"{csv.name}, {len(rows)} rows", found))
-    sentence = score_sentence("", scores.macro_f1, intervals.macro["f1"]).strip()
+    macro = scored.intervals.macro["f1"]
+    sentence = score_sentence("", scored.scores.macro_f1, macro).strip()
     lines = [f"{sentence[0].upper()}{sentence[1:]}.", note, f"Intervals and curves are in {page}"]
     console.print(Text("\n".join(line for line in lines if line)), soft_wrap=True)
 
@@ -167,11 +158,3 @@ def _fair_rows(checkpoint: Checkpoint, table: Table) -> tuple[np.ndarray, str]:
     if len(test):
         return test, "This is the table it was trained on: its test rows alone are scored."
     return every, "It was trained on these very rows, so the scores flatter."
-
-
-def predict(folder: Path, csv: Path, output: Path, id_columns: Sequence[str] | None) -> None:
-    """Write predictions and say how many."""
-    if csv.resolve() == output.resolve():
-        raise TableError(f"--output {output} is the table itself; name another file")
-    rows = predict_file(load_checkpoint(folder), csv, output, id_columns)
-    print(f"{rows} rows predicted to {output}")

@@ -5,7 +5,7 @@ probability and the next. How often a resample draws each row enters these sums 
 is sorted once, and one sparse matrix product gives the sums of many resamples together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,16 +14,13 @@ import torch
 from torch import Tensor
 
 from trainer.metrics import Counts, average_precision, confusion, rank, roc_auc
+from trainer.resampling import RESAMPLES, Interval, drawn_units, draws, intervals
 
-RESAMPLES = 1000
-CONFIDENCE = 0.95
 INTERVAL_SCORES = ("precision", "recall", "f1", "average_precision", "roc_auc")
 MACRO_SCORES = INTERVAL_SCORES[2:]
 MAX_BINS = 10
 POSITIVES_PER_BIN = 10
 _CHUNK_ELEMENTS = 2_000_000
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -183,7 +180,7 @@ def bootstrap(
 
     Shapes as in `evaluate`; groups (N,) integer codes. Source: Efron and Tibshirani 1993, ch. 13.
     """
-    unit = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    unit = drawn_units(len(labels), groups)
     n_units = int(unit.max()) + 1
     tables = [
         _SumTable.make(p, y, cut, unit)
@@ -192,7 +189,7 @@ def bootstrap(
         )
     ]
     height = n_units + max(table.sums.shape[0] for table in tables)
-    chunks = _draws(n_units, resamples, max(1, _CHUNK_ELEMENTS // height), seed)
+    chunks = draws(n_units, resamples, max(1, _CHUNK_ELEMENTS // height), seed)
     scores = torch.cat(
         [torch.stack([table.scores(drawn) for table in tables]) for drawn in chunks], dim=-1
     )
@@ -200,9 +197,9 @@ def bootstrap(
     if n_units == 1:  # drawn again and again, it tells nothing of others
         scores, macro = scores * torch.nan, macro * torch.nan
     return Intervals(
-        macro=dict(zip(MACRO_SCORES, _intervals(macro), strict=True)),
+        macro=dict(zip(MACRO_SCORES, intervals(macro), strict=True)),
         labels={
-            name: dict(zip(INTERVAL_SCORES, _intervals(of_label), strict=True))
+            name: dict(zip(INTERVAL_SCORES, intervals(of_label), strict=True))
             for name, of_label in zip(names, scores, strict=True)
         },
         resamples=resamples,
@@ -259,20 +256,6 @@ class _SumTable:
         )
 
 
-def _draws(n_units: int, resamples: int, chunk: int, seed: int) -> Iterator[Tensor]:
-    """Yield how often each unit is drawn, (U, C) float64 with C <= chunk, `resamples` in all.
-
-    Resamples are drawn one by one, so that the chunk changes none.
-    """
-    random = np.random.default_rng(seed)
-    for start in range(0, resamples, chunk):
-        counts = [
-            np.bincount(random.integers(0, n_units, n_units), minlength=n_units)
-            for _ in range(min(chunk, resamples - start))
-        ]
-        yield torch.from_numpy(np.stack(counts, axis=1, dtype=np.float64))
-
-
 def _macro(scores: Tensor) -> Tensor:
     """Mean over the labels of MACRO_SCORES, (L, 3, R) to (3, R); averaged as `evaluate` does.
 
@@ -284,14 +267,6 @@ def _macro(scores: Tensor) -> Tensor:
     n_labels = torch.full_like(total[:, :1], len(scores))
     n_labels[MACRO_SCORES.index("roc_auc")] = defined[:, MACRO_SCORES.index("roc_auc")].sum()
     return total / n_labels
-
-
-def _intervals(scores: Tensor) -> list[Interval]:
-    """Percentile interval of each row of (S, R), over what is not nan."""
-    tail = (1 - CONFIDENCE) / 2
-    bounds = torch.tensor([tail, 1 - tail], dtype=torch.float64)
-    low, high = scores.nanquantile(bounds, dim=-1).tolist()
-    return list(zip(low, high, strict=True))
 
 
 def threshold_tensor(thresholds: dict[str, float], names: Sequence[str]) -> Tensor:

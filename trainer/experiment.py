@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from trainer.checkpoint import Checkpoint, Record, library_versions
 from trainer.data import TrainingData, make_data
 from trainer.errors import CheckpointError
-from trainer.evaluation import bootstrap, evaluate, threshold_tensor
+from trainer.evaluation import Evaluation, Intervals, bootstrap, evaluate, threshold_tensor
 from trainer.features import Features
 from trainer.fit import TrainResult
 from trainer.predict import predict_frame
@@ -38,6 +40,20 @@ class Experiment:
     split: Split
     features: Features
     data: TrainingData
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """N rows by a checkpoint: probabilities and labels (N, L), and scores at its thresholds."""
+
+    probabilities: Tensor
+    labels: Tensor
+    scores: Evaluation
+    intervals: Intervals
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores with their 95 % intervals as JSON types; what is undefined is nan."""
+        return {**self.scores.to_json(), "intervals": self.intervals.to_json()}
 
 
 def prepare_experiment(
@@ -101,12 +117,12 @@ def with_test_scores(checkpoint: Checkpoint, experiment: Experiment) -> Checkpoi
     """Return the checkpoint with its scores on the locked test rows, if there are any."""
     if not len(experiment.split.test):
         return checkpoint
-    test = score_rows(checkpoint, experiment.table, experiment.split.test)
+    test = score_rows(checkpoint, experiment.table, experiment.split.test).to_json()
     return replace(checkpoint, record=checkpoint.record.model_copy(update={"test": test}))
 
 
-def score_rows(checkpoint: Checkpoint, table: Table, rows: Any) -> dict[str, Any]:
-    """Score the given rows at the checkpoint's thresholds, with 95 % intervals, as JSON types."""
+def score_rows(checkpoint: Checkpoint, table: Table, rows: np.ndarray) -> ScoredRows:
+    """Score the given rows (N,) of a table, by index, at the checkpoint's thresholds."""
     names = checkpoint.record.labels
     probabilities = predict_frame(checkpoint, table.columns.iloc[rows])
     labels = torch.from_numpy(table.labels[rows])
@@ -114,4 +130,4 @@ def score_rows(checkpoint: Checkpoint, table: Table, rows: Any) -> dict[str, Any
     groups = None if table.groups is None else table.groups[rows]
     scores = evaluate(probabilities, labels, cuts, names)
     intervals = bootstrap(probabilities, labels, cuts, names, groups)
-    return {**scores.to_json(), "intervals": intervals.to_json()}
+    return ScoredRows(probabilities, labels, scores, intervals)

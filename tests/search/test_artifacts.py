@@ -45,11 +45,14 @@ def ranked(study):
     return sorted(study.trials, key=lambda trial: (-trial.value, trial.number))
 
 
-def test_the_best_trials_are_kept_and_the_others_deleted(session, study):
+def test_the_best_trials_and_the_recipes_are_kept_and_the_others_deleted(session, study):
     shelf = Shelf(study, session.shelf_folder)
     kept = [trial.number for trial in ranked(study) if shelf.fetch(trial) is not None]
-    assert kept == [trial.number for trial in ranked(study)[:KEPT_TRIALS]]
-    assert len(list(session.shelf_folder.iterdir())) == 4 * KEPT_TRIALS
+    best = [trial.number for trial in ranked(study)[:KEPT_TRIALS]]
+    late = [t.number for t in ranked(study)[KEPT_TRIALS:] if "recipe" in t.user_attrs]
+    assert late
+    assert kept == best + late
+    assert len(list(session.shelf_folder.iterdir())) == 4 * len(kept)
 
 
 def test_a_kept_checkpoint_is_the_trials_own(session, study):

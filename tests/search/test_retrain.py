@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from search.artifacts import Shelf
+from search.export import checkpoint_of
 from search.records import read_records
 from search.retrain import over_seeds, refit, retrain
-from search.session import Session, begin, checkpoint_of, search_study
+from search.session import Session, begin, search_study
 from studies.definition import load_definition
 from trainer.errors import ConfigError
 from trainer.experiment import SplitSettings, prepare_experiment
