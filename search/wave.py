@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -18,8 +19,10 @@ from search.reporting import beat, judge, report_epoch, set_attributes
 from search.storage import HEARTBEAT_SECONDS
 from trainer.config import TrainConfig
 from trainer.data import TrainingData
+from trainer.diagnosis import diagnose
 from trainer.fit import EpochReport, TrainResult, fit
 
+LABEL_SCORES = ("threshold", "f1", "precision", "recall", "predicted_share", "prevalence")
 OUT_OF_MEMORY = "out of memory, alone in its stack; lower hidden_dim or batch_size in the space"
 
 
@@ -57,13 +60,14 @@ class Wave:
     _running: dict[int, float] = field(default_factory=dict)  # member -> when it began
     _pruned: set[int] = field(default_factory=set)
     _beat: float = -math.inf
-    _labels: Sequence[str] = ()
+    _prevalence: Mapping[str, float] = field(default_factory=dict)  # of the validation rows
 
     def train(self, data: TrainingData) -> list[Asked]:
         """Train to the end; return the members that are left over, if memory did not suffice."""
         self._begin(range(len(self.members)))
         configs = [asked.config for asked in self.members]
-        self._labels = data.labels
+        shares = data.y_validation.mean(0).tolist()
+        self._prevalence = dict(zip(data.labels, shares, strict=True))
         try:
             fit(data, configs, self._judge, on_result=self._tell, refill=self._refill)
         except (MemoryError, RuntimeError) as error:
@@ -95,7 +99,7 @@ class Wave:
         if time.monotonic() - self._beat > HEARTBEAT_SECONDS:
             self._beat = time.monotonic()
             beat(self.study, [asked.trial for asked in (*members, *self.held)])
-        values = values_of(report, self.objective, self._labels)
+        values = values_of(report, self.objective, list(self._prevalence))
         told = list(zip(members, report.epochs, values, strict=True))
         lost = set(
             report_epoch(self.study, [(a.trial, at, v) for a, at, v in told if math.isfinite(v)])
@@ -134,20 +138,55 @@ class Wave:
         self.on_progress(self.progress)
 
     def _describe(self, result: TrainResult, stack: list[int], seconds: float) -> dict[str, Any]:
+        signs = diagnose(result.history, result.config, self._prevalence)
         return {
-            "config": result.config.model_dump(mode="json"),
-            "stack": stack,
-            "scores": {k: v for k, v in result.scores.items() if math.isfinite(v)},
-            "best_epoch": result.best_epoch,
+            **columns(result),
+            "seconds": round(seconds, 3),
+            "diagnosis": "; ".join(sign.name for sign in signs),
             "epochs": len(result.history),
             "stopped": result.stopped,
-            "seconds": round(seconds, 3),
+            "labels": per_label(result),
+            "signs": [
+                {"name": one.name, "words": one.words, "remedies": list(one.remedies)}
+                for one in signs
+            ],
+            "scores": {k: v for k, v in result.scores.items() if math.isfinite(v)},
+            "config": result.config.model_dump(mode="json"),
+            "stack": stack,
             "environment": dict(self.environment),
         }
 
     def _fail(self, asked: Asked, reason: str) -> None:
         set_attributes(self.study, asked.trial, {FAILURE: reason})
         self.study.tell(asked.trial, state=TrialState.FAIL)
+
+
+def columns(result: TrainResult) -> dict[str, float]:
+    """Return what a table of trials can be sorted by: scores of the best epoch, means over labels.
+
+    A score that is undefined is left out, as all are where no epoch had finite losses.
+    """
+    found: dict[str, float] = {"best_epoch": result.best_epoch}
+    if result.evaluation is None:
+        return found
+    labels = result.evaluation.labels.values()
+    scores = {
+        "macro_f1": result.scores["macro_f1"],
+        "average_precision": result.scores["average_precision"],
+        "recall": result.scores["macro_recall"],
+        "predicted_share": fmean(label.predicted_share for label in labels),
+    }
+    return {key: value for key, value in scores.items() if math.isfinite(value)} | found
+
+
+def per_label(result: TrainResult) -> dict[str, dict[str, float]]:
+    """Return each label's threshold and validated scores at the best epoch, to six digits."""
+    if result.evaluation is None:
+        return {}
+    return {
+        name: {key: float(f"{getattr(label, key):.6g}") for key in LABEL_SCORES}
+        for name, label in result.evaluation.labels.items()
+    }
 
 
 def _is_out_of_memory(error: Exception) -> bool:

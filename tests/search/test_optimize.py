@@ -6,8 +6,11 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from search.optimize import MAX_FAILURES, Search, enqueue_recipes
+from search.optimize import Search, enqueue_recipes
+from search.progress import MAX_FAILURES
 from search.records import read_records
+from search.space import distributions
+from search.stale import reap
 from search.storage import default_url, open_storage, open_study
 from search.strategy import make_pruner, make_sampler
 from studies.definition import load_definition
@@ -62,6 +65,57 @@ def test_the_known_recipes_come_first_and_are_never_pruned(searched):
     assert records[1].config["loss_type"] == "focal"
 
 
+AGGRESSIVE = {
+    "loss_type": ["focal", "weighted_bce"],
+    "weight_method": ["per_class", "aggressive"],
+    "class_weight_method": ["inverse", "aggressive", "very_aggressive"],
+    "batch_size": [32, 64],
+    "hidden_dim": [16, 128],
+}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "random", "qmc"])
+def test_plain_bce_is_trial_0_in_a_space_without_it_and_no_sampler_takes_it_for_a_choice(
+    data, sampler, tmp_path
+):
+    definition = define(space=AGGRESSIVE, sampler=sampler, budget={"trials": 24})
+    study = make_study(definition, default_url(tmp_path))
+    progress = Search(study, data, definition).run()
+    assert progress.done == len(study.trials) == 24
+    baseline, *others = study.trials
+    remedies = {"loss_type", "weight_method", "class_weight_method"}
+    assert baseline.state == TrialState.COMPLETE
+    assert baseline.user_attrs["recipe"] == "plain BCE"
+    assert baseline.params.keys() == definition.space.keys() - remedies
+    config = baseline.user_attrs["config"]
+    assert (config["loss_type"], config["weight_method"]) == ("bce", "none")
+    for trial in others:
+        assert trial.params.keys() == definition.space.keys()
+        assert all(trial.params[key] in AGGRESSIVE[key] for key in remedies)
+        assert trial.params.items() <= trial.user_attrs["config"].items()
+    assert {t.params["loss_type"] for t in others} == {"focal", "weighted_bce"}
+
+
+def test_a_space_without_plain_bce_is_searched_the_same_each_time(data):
+    definition = define(space=AGGRESSIVE, budget={"trials": 12})
+    studies = [make_study(definition) for _ in range(2)]
+    for study in studies:
+        Search(study, data, definition).run()
+    assert summary(studies[0]) == summary(studies[1])
+
+
+def test_a_baseline_that_is_lost_is_tried_again_as_plain_bce(data):
+    definition = define(space=AGGRESSIVE, budget={"trials": 6})
+    study = make_study(definition)
+    enqueue_recipes(study, definition)
+    study.ask({key: space for key, space in distributions(definition).items() if key == "lr"})
+    reap(study, alone=True)
+    Search(study, data, definition).run()
+    (again,) = [t for t in study.trials if t.user_attrs.get("retry_of") == 0]
+    assert again.user_attrs["config"]["loss_type"] == "bce"
+    assert "loss_type" not in again.params
+
+
 def test_trials_of_a_stack_share_its_shape(searched):
     study, _ = searched
     for trial in study.trials:
@@ -77,6 +131,32 @@ def test_the_value_is_the_objective_at_the_best_epoch(searched):
             scores = trial.user_attrs["scores"]
             assert trial.value == scores["macro_f1"]
             assert trial.value == trial.intermediate_values[trial.user_attrs["best_epoch"]]
+
+
+def test_every_trained_trial_can_be_sorted_by_what_its_best_epoch_came_to(searched):
+    for trial in searched[0].trials:
+        attributes, scores = trial.user_attrs, trial.user_attrs["scores"]
+        assert attributes["macro_f1"] == trial.intermediate_values[attributes["best_epoch"]]
+        assert attributes["average_precision"] == scores["average_precision"]
+        assert attributes["recall"] == scores["macro_recall"]
+        labels = attributes["labels"]
+        assert list(labels) == ["one", "two", "three"]
+        for key, mean in (("f1", "macro_f1"), ("recall", "recall"), ("predicted_share",) * 2):
+            shown = [label[key] for label in labels.values()]
+            assert sum(shown) / 3 == pytest.approx(attributes[mean], rel=1e-5)
+        assert attributes["diagnosis"] == "; ".join(s["name"] for s in attributes["signs"])
+
+
+def test_a_run_gone_wrong_is_diagnosed_with_its_remedies(data):
+    x = data.x_train.clone()
+    x[:, 0] = math.inf
+    study = make_study(define(budget={"trials": 4}))
+    Search(study, dataclasses.replace(data, x_train=x), define(budget={"trials": 4})).run()
+    for trial in study.trials:
+        assert trial.user_attrs["diagnosis"] == "non_finite"
+        assert "not finite in epoch 1" in trial.user_attrs["signs"][0]["words"]
+        assert any("--lr" in flags for flags in trial.user_attrs["signs"][0]["remedies"])
+        assert "macro_f1" not in trial.user_attrs
 
 
 def test_a_study_is_a_function_of_its_definition_and_seed(searched, data):
@@ -128,7 +208,7 @@ def test_a_stop_tells_every_running_trial_with_what_it_has(data):
         study,
         data,
         definition,
-        should_stop=lambda: len(epochs) >= 2,
+        should_stop=lambda: epochs[-1] >= 4,  # two epochs of two members
         on_progress=lambda progress: epochs.append(progress.model_epochs),
     )
     progress = search.run()
@@ -148,6 +228,27 @@ def test_a_diverged_trial_fails_with_its_reason_and_the_search_goes_on(data):
     ).run()
     assert progress.failed == 4
     assert all("not finite in epoch 1" in t.user_attrs["failure"] for t in study.trials)
+
+
+def test_progress_shows_each_member_from_its_first_epoch_on_and_none_at_the_end(data):
+    seen = []
+    definition = define()
+    study = make_study(definition)
+    Search(study, data, definition, on_progress=lambda p: seen.append(p.frozen())).run()
+    assert (seen[0].done, seen[0].running) == (0, {})
+    assert (seen[-1].done, seen[-1].running) == (10, {})
+    trained = set()
+    for progress in seen:
+        assert progress.configs.keys() == progress.peaks.keys() == progress.running.keys()
+        for number, (epoch, value) in progress.running.items():
+            values = study.trials[number].intermediate_values
+            config = study.trials[number].user_attrs["config"]
+            assert progress.configs[number] == config
+            if epoch:
+                trained.add(number)
+                assert value == values[epoch]
+                assert progress.peaks[number] == max(values[e] for e in range(1, epoch + 1))
+    assert trained == set(range(10))
 
 
 def test_results_are_handed_over_as_trials_complete(data):

@@ -8,7 +8,16 @@ from optuna.pruners import MedianPruner, PatientPruner
 from sqlalchemy import event
 
 from search.pruning import Halving
-from search.reporting import ask, beat, database, judge, report_epoch, set_attributes, silence
+from search.reporting import (
+    ask,
+    beat,
+    database,
+    judge,
+    report_epoch,
+    set_attributes,
+    set_study_attributes,
+    silence,
+)
 from search.storage import open_storage, open_study
 
 SPACE = {
@@ -120,6 +129,20 @@ def test_pruners_judge_by_what_was_reported_at_once(pruner, url, monkeypatch):
     monkeypatch.setattr(study, "get_trials", lambda **k: reads.append(1) or read(**k))
     assert judge(study, [good, bad, bad]) == [False, True, True]
     assert len(reads) == 1
+
+
+def test_a_studys_attributes_set_at_once_are_those_that_optuna_would_have_set(url):
+    storage = open_storage(url)
+    ours, optunas = (open_study(storage, name, {}) for name in ("ours", "optunas"))
+    attributes = {"text": "\u00fc", "number": 1, "nested": {"list": [1, None, True]}}
+    set_study_attributes(ours, {})
+    set_study_attributes(ours, {**attributes, "number": 0})
+    set_study_attributes(ours, attributes)
+    for key, value in attributes.items():
+        optunas._storage.set_study_system_attr(optunas._study_id, key, value)
+    left, right = (storage.get_study_system_attrs(study._study_id) for study in (ours, optunas))
+    assert left == right
+    assert attributes.items() <= left.items()
 
 
 def test_a_trial_that_another_process_has_ended_is_named_and_stores_nothing(url):
