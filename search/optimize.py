@@ -15,9 +15,9 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import PartialFixedSampler
 from optuna.trial import Trial
 
-from search.progress import FAILURE, FIXED, RECIPE, Progress
+from search.progress import FIXED, RECIPE, Progress, run_of_failures
 from search.reporting import ask
-from search.space import STRUCTURAL, distributions, known_recipes, resolve_config
+from search.space import STRUCTURAL, disputed, distributions, known_recipes, resolve_config
 from search.stale import claim, give_back
 from search.wave import Asked, Wave
 from studies.definition import StudyDefinition
@@ -25,7 +25,6 @@ from trainer.data import TrainingData
 from trainer.fit import TrainResult
 
 STACKS_A_WAVE = 2  # trials a wave may have in all, in stacks
-MAX_FAILURES = 10  # trials that fail in a row before a search gives up
 
 
 def enqueue_recipes(study: optuna.Study, definition: StudyDefinition) -> None:
@@ -58,8 +57,10 @@ class Search:
         self.study, self.data, self.definition = study, data, definition
         self.environment = environment or {}
         self.should_stop, self.on_progress, self.on_result = should_stop, on_progress, on_result
-        self.space = distributions(definition)
-        self.progress = Progress(definition.budget.trials)
+        self.disputed = disputed(definition)
+        space = distributions(definition)
+        self.space = {key: space[key] for key in space if key not in self.disputed}
+        self.progress = Progress(definition.budget.trials, definition.budget.timeout_seconds)
         self.stack = definition.stack
         self._held: deque[Asked] = deque()  # asked, but of another shape than the wave before
 
@@ -67,27 +68,39 @@ class Search:
         """Search until the budget's number of trials is done in all, or `should_stop` says so."""
         enqueue_recipes(self.study, self.definition)
         self.progress.count(self.study)
+        self._show(self.progress)
         while (self._held or self.progress.left) and not self.should_stop():
             left_over = self._wave(self._ask_wave()).train(self.data)
             if left_over:
                 self.stack = max(1, len(left_over) // 2)
                 self._held.extendleft(reversed(left_over))
-            self.progress.count(self.study)
-            if reason := self._failing():
+            trials = self.study.get_trials(deepcopy=False)
+            self.progress.tally(trials)
+            if reason := run_of_failures(trials):
                 self.progress.stopped = reason
                 break
         give_back(self.study, [asked.trial for asked in self._held])
         self.progress.count(self.study)
+        self._show(self.progress)
         return self.progress
 
+    def _show(self, progress: Progress) -> None:
+        progress.climb()
+        self.on_progress(progress)
+
+    def _begin(self, members: Sequence[Asked]) -> None:
+        for asked in members:
+            self.progress.begin(asked.trial.number, asked.config.model_dump(mode="json"))
+
     def _wave(self, members: list[Asked]) -> Wave:
+        self._begin(members)
         return Wave(
             study=self.study,
             objective=self.definition.objective,
             environment=self.environment,
             progress=self.progress,
             should_stop=self.should_stop,
-            on_progress=self.on_progress,
+            on_progress=self._show,
             on_result=self.on_result,
             ask_more=self._ask_more,
             members=members,
@@ -116,6 +129,7 @@ class Search:
             asked = self._ask(self._shape(wave[0]))
             same = asked.config.stack_key == wave[0].config.stack_key
             (joining if same else self._held).append(asked)
+        self._begin(joining)
         return joining
 
     def _ask(self, shared: Mapping[str, Any]) -> Asked:
@@ -131,23 +145,19 @@ class Search:
         return Asked(trial, config)
 
     def _claimed(self) -> Trial:
-        """Ask a trial and claim it; one that another process took for dead meanwhile is let go."""
+        """Ask a trial and claim it; one that another process took for dead meanwhile is let go.
+
+        What its recipe fixes is no parameter of it.
+        """
         while True:
             trial = ask(self.study, self.space)
             with suppress(UpdateFinishedTrialError):
                 claim(self.study, [trial])
+                for key, choices in self.disputed.items():
+                    if key not in trial.user_attrs.get(FIXED, {}):
+                        trial.suggest_categorical(key, choices)
                 return trial
 
     def _shape(self, asked: Asked) -> dict[str, Any]:
         """Return what the other trials of its wave must share with a trial."""
         return {key: getattr(asked.config, key) for key in STRUCTURAL if key in self.space}
-
-    def _failing(self) -> str:
-        """Return why to give up: the latest trials have all failed by themselves."""
-        trials = self.study.get_trials(deepcopy=False)
-        ended = [t for t in trials if t.state.is_finished() and t.datetime_complete is not None]
-        latest = sorted(ended, key=lambda t: (str(t.datetime_complete), t.number))[-MAX_FAILURES:]
-        reasons = [t.user_attrs.get(FAILURE) for t in latest]
-        if len(latest) < MAX_FAILURES or not all(reasons):
-            return ""
-        return f"the last {MAX_FAILURES} trials failed, the latest because {reasons[-1]}"

@@ -49,7 +49,8 @@ GUIDE_ESCALATED: dict[str, Any] = GUIDE | {
 }
 
 REMEDIES = ("loss_type", "weight_method", "class_weight_method", "class_weight_multiplier")
-KNOWN_RECIPES = {"plain BCE": PLAIN, "the guide": GUIDE, "the guide, escalated": GUIDE_ESCALATED}
+BASELINE = "plain BCE"
+KNOWN_RECIPES = {BASELINE: PLAIN, "the guide": GUIDE, "the guide, escalated": GUIDE_ESCALATED}
 
 
 def distributions(definition: StudyDefinition) -> dict[str, BaseDistribution]:
@@ -69,21 +70,24 @@ def _distribution(key: str, values: Any) -> BaseDistribution:
 def known_recipes(definition: StudyDefinition) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """Return the recipes every study begins with: name -> (searched values, other values).
 
-    Plain BCE comes first, then the guide's two commands. Where the space does not hold a recipe's
-    number, the nearest one it holds stands in; a recipe whose remedy is none of the space's choices
-    is left out, for it would not be what its name says. Of what is not searched, a recipe decides
-    on the remedies and the study on the rest.
+    Plain BCE comes first, always, then the guide's two commands. Where the space does not hold a
+    recipe's number, the nearest one it holds stands in. What plain BCE needs and the space's
+    choices lack is among the other values, no parameter of its trial: a sampler never meets a
+    choice that is not its to draw. A recipe of the guide whose remedy is none of the choices is
+    left out, for it would not be what its name says. Of what is not searched, a recipe decides on
+    the remedies and the study on the rest.
     """
     space = distributions(definition)
     recipes = {}
     for name, recipe in KNOWN_RECIPES.items():
-        if not all(_offers(space[key], recipe[key]) for key in REMEDIES if key in space):
+        lacking = {key for key in REMEDIES if key in space and not _offers(space[key], recipe[key])}
+        if lacking and name != BASELINE:
             continue
-        searched = {key: _nearest(space[key], recipe[key]) for key in space}
+        searched = {key: _nearest(space[key], recipe[key]) for key in space if key not in lacking}
         fixed = {
             key: value
             for key, value in recipe.items()
-            if key not in space and (key in REMEDIES or key not in definition.training)
+            if key not in searched and (key in REMEDIES or key not in definition.training)
         }
         recipes[name] = (searched, fixed)
     if "the guide, escalated" in recipes:
@@ -92,6 +96,16 @@ def known_recipes(definition: StudyDefinition) -> dict[str, tuple[dict[str, Any]
             early_stop_metric="macro_recall", early_stop_patience=patience * 4 // 3
         )
     return recipes
+
+
+def disputed(definition: StudyDefinition) -> dict[str, tuple[str, ...]]:
+    """Return the searched choices that are no parameter of plain BCE, which needs another one."""
+    _, fixed = known_recipes(definition)[BASELINE]
+    return {
+        key: tuple(map(str, distribution.choices))
+        for key, distribution in distributions(definition).items()
+        if key in fixed and isinstance(distribution, CategoricalDistribution)
+    }
 
 
 def _offers(distribution: BaseDistribution, value: Any) -> bool:

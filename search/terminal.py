@@ -1,19 +1,23 @@
 """What a search shows: progress on stderr while it runs, its result as tables on stdout."""
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
 
+from search.pace import Pace, about
 from search.progress import Progress
 from search.records import ChoiceRecord, TrialRecord, complete, remedies
 from search.session import Outcome
-from trainer.terminal import label_grid, score_sentence, shrunk_sentence
+from trainer.terminal import can_animate, cell, label_grid, packed, score_sentence, shrunk_sentence
 
 PLAIN_SECONDS = 10.0  # between progress lines where stderr is no terminal
 BEST_TRIALS = 5
@@ -24,51 +28,114 @@ class ProgressView:
 
     def __init__(self, console: Console, name: str) -> None:
         self.console, self.name = console, name
-        self.started = self.last_line = time.monotonic()
-        self.live: Live | None = None
+        self.last_line = time.monotonic()
+        self.pace = Pace(self.last_line)
+        self.progress: Progress | None = None
+        self.live = False
 
     def __call__(self, progress: Progress) -> None:
-        """Show how far the search is."""
-        if self.live is not None:
-            self.live.update(self.render(progress))
-        elif time.monotonic() - self.last_line >= PLAIN_SECONDS:
-            self.last_line = time.monotonic()
-            self.console.print(self.summary(progress), soft_wrap=True)
+        """Show how far the search is; what is shown live appears with the next refresh."""
+        now = time.monotonic()
+        self.pace.look(now, progress)
+        self.progress = progress.frozen()
+        if not self.live and now - self.last_line >= PLAIN_SECONDS:
+            self.last_line = now
+            self.print_line()
 
-    def summary(self, progress: Progress) -> Text:
-        """Return the line that says how far the search is."""
-        seconds = time.monotonic() - self.started
-        best = "none yet"
-        if progress.best_number is not None:
-            best = f"{progress.best_value:.4f} (trial {progress.best_number})"
-        return Text(
-            f"{self.name}: {progress.done}/{progress.total} trials "
-            f"({progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed), "
-            f"best {best}, {progress.model_epochs / max(seconds, 1e-9):.1f} model-epochs/s, "
-            f"{seconds:.0f} s"
+    def print_line(self) -> None:
+        """Print on one line how far the search is, if it has begun."""
+        if self.progress is not None:
+            line = f"{self.name}: {', '.join(self._head(self.progress))}"
+            self.console.print(Text(line), soft_wrap=True)
+
+    def render(self) -> RenderableType:
+        """Return the live view, made to fit into the terminal as large as it is now."""
+        if self.progress is None:
+            return Text(f"{self.name}: reading the study")
+        progress, width = self.progress, self.console.width
+        head = packed(self._head(progress), width)
+        bar = Grid.grid(padding=(0, 2))
+        share = progress.done / max(progress.total, 1)
+        bar.add_row(
+            ProgressBar(progress.total, progress.done, width=min(40, max(4, width - 8))),
+            cell(f"{min(share, 1):.0%}"),
         )
+        room = self.console.height - len(head) - 4  # the bar, headings, a rest, the cursor's line
+        return Group(*map(cell, head), bar, *_members(progress, max(0, room)))
 
-    def render(self, progress: Progress) -> Grid:
-        """Return the live view: the summary above the running members."""
-        view = Grid.grid(padding=(0, 2))
-        view.add_row(self.summary(progress))
-        members = Grid.grid(padding=(0, 2))
-        for number, (epoch, value) in sorted(progress.running.items()):
-            members.add_row(f"  trial {number}", f"epoch {epoch}", f"{value:.4f}")
-        view.add_row(members)
-        return view
+    def _head(self, progress: Progress) -> list[str]:
+        """Return how far the search is, in pieces that stay whole."""
+        now = time.monotonic()
+        best = "no best yet"
+        if progress.best_number is not None:
+            tried = ", ".join([f"trial {progress.best_number}", *_remedy(progress.best_config)[:2]])
+            best = f"best {progress.best_value:.4f} ({tried})"
+        pieces = [
+            best,
+            f"{progress.done}/{progress.total} trials",
+            f"{progress.complete} complete",
+            f"{progress.pruned} pruned",
+            f"{progress.failed} failed",
+            f"{self.pace.speed(now):.1f} model-epochs/s",
+            f"{timedelta(seconds=int(now - self.pace.started))} elapsed",
+        ]
+        left = self.pace.left(now)
+        if progress.running and math.isfinite(left):
+            pieces.append(f"about {about(left)} left" if left else "ending")
+        return pieces
+
+
+def _members(progress: Progress, room: int) -> Iterator[RenderableType]:
+    """Yield a table of so many running trials at most, and how many there are besides."""
+    if not progress.running or not room:
+        return
+    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("trial", "epoch", "score", "best"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    grid.add_column("remedy")  # as the one that may wrap, it gives way on a narrow terminal
+    for number, (epoch, value) in sorted(progress.running.items())[:room]:
+        config = progress.configs.get(number, {})
+        epochs = f"{epoch}/{config['epochs']}" if config else str(epoch)
+        scores = (_score(value), _score(progress.peaks.get(number, math.nan)))
+        grid.add_row(*map(cell, (str(number), epochs, *scores, ", ".join(_remedy(config)))))
+    yield grid
+    if len(progress.running) > room:
+        yield cell(f"... and {len(progress.running) - room} more")
+
+
+def _score(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "-"
+
+
+def _remedy(config: Mapping[str, Any]) -> list[str]:
+    """Return what a config tries against imbalance: loss, class weights, sampling."""
+    if not config:
+        return []
+    words = [_loss(config)]
+    if config["loss_type"] != "bce" and config["class_weight_method"] != "none":
+        words.append(_class_weights(config))
+    if config["weight_method"] != "none":
+        words.append(f"{config['weight_method']} sampling")
+    return words
 
 
 @contextmanager
 def progress_view(console: Console, name: str) -> Iterator[ProgressView]:
-    """Hand out a ProgressView that leaves the terminal as it found it."""
+    """Hand out a ProgressView that leaves the terminal in order, and one last line."""
     view = ProgressView(console, name)
-    if not (console.is_interactive and console.file.isatty()):
+    if not can_animate(console):
         yield view
-        return
-    with Live(console=console, transient=True, redirect_stdout=False) as live:
-        view.live = live
-        yield view
+    else:
+        view.live = True
+        with Live(
+            console=console,
+            get_renderable=view.render,
+            refresh_per_second=2,
+            transient=True,
+            redirect_stdout=False,
+        ):
+            yield view
+    view.print_line()
 
 
 def print_outcome(console: Console, outcome: Outcome) -> None:
@@ -120,12 +187,12 @@ def _trials(records: Sequence[TrialRecord]) -> Grid:
     return grid
 
 
-def _loss(config: dict[str, Any]) -> str:
+def _loss(config: Mapping[str, Any]) -> str:
     name = str(config["loss_type"])
     return f"{name} {config['focal_gamma']:.1f}" if name == "focal" else name
 
 
-def _class_weights(config: dict[str, Any]) -> str:
+def _class_weights(config: Mapping[str, Any]) -> str:
     if config["loss_type"] == "bce":
         return "-"
     return f"{config['class_weight_method']} x {config['class_weight_multiplier']:.2g}"

@@ -5,6 +5,7 @@ torch thread. A worker that dies loses nothing but its running trials: they are 
 more, and another worker takes its place.
 """
 
+import math
 import os
 import signal
 import time
@@ -14,12 +15,14 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 
 import optuna
 import torch
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from torch import multiprocessing
 
-from search.progress import Progress
+from search.progress import FIXED, Config, Progress, run_of_failures
 from search.session import Session, search_study
+from search.space import resolve_config
 from search.stale import reap
+from studies.definition import StudyDefinition
 from trainer.interrupt import interruptible
 
 POLL_SECONDS = 0.5
@@ -35,7 +38,8 @@ def run_workers(
     on_progress: Callable[[Progress], None],
 ) -> Progress:
     """Search with `workers` processes until the study has its trials or `should_stop` says so."""
-    progress = Progress(session.definition.budget.trials)
+    definition = session.definition
+    progress = Progress(definition.budget.trials, definition.budget.timeout_seconds)
     context: SpawnContext = multiprocessing.get_context("spawn")
     running: list[SpawnProcess] = []
     deaths, asked_to_stop = 0, False
@@ -55,7 +59,7 @@ def run_workers(
                 deaths += len(killed)
                 reap(study)
             done = progress.done
-            _look(progress, study)
+            _look(progress, study, definition)
             deaths = 0 if progress.done > done else deaths
             on_progress(progress)
             if deaths > MAX_DEATHS:
@@ -71,20 +75,37 @@ def run_workers(
             process.join()
         if running:
             reap(study)
-    progress.count(study)
+    _look(progress, study, definition)
+    progress.stopped = progress.stopped or run_of_failures(study.get_trials(deepcopy=False))
+    on_progress(progress)
     return progress
 
 
-def _look(progress: Progress, study: optuna.Study) -> None:
-    """Count the trials, and the latest epoch of each running one."""
-    progress.count(study)
-    every = study.get_trials(deepcopy=False)
-    progress.running = {
-        t.number: (t.last_step or 0, t.intermediate_values.get(t.last_step or 0, float("nan")))
-        for t in every
-        if t.state == TrialState.RUNNING
+def _look(progress: Progress, study: optuna.Study, definition: StudyDefinition) -> None:
+    """Count the trials, and how far each running one is."""
+    trials = study.get_trials(deepcopy=False)
+    progress.tally(trials)
+    progress.model_epochs = sum(len(trial.intermediate_values) for trial in trials)
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    progress.running = {trial.number: _latest(trial) for trial in running}
+    progress.configs = {t.number: _config(t, definition) for t in running}
+    progress.peaks = {
+        t.number: max(t.intermediate_values.values(), default=math.nan) for t in running
     }
-    progress.model_epochs = sum(len(trial.intermediate_values) for trial in every)
+
+
+def _latest(trial: FrozenTrial) -> tuple[int, float]:
+    epoch = trial.last_step or 0
+    return epoch, trial.intermediate_values.get(epoch, math.nan)
+
+
+def _config(trial: FrozenTrial, definition: StudyDefinition) -> Config:
+    """Return a running trial's config, nothing if its parameters are still being asked."""
+    fixed = trial.user_attrs.get(FIXED, {})
+    if definition.space.keys() - trial.params.keys() - fixed.keys():
+        return {}
+    config = resolve_config(definition, trial.params, fixed, trial.number)
+    return config.model_dump(mode="json")
 
 
 @contextmanager

@@ -146,6 +146,25 @@ def test_a_signal_ends_all_workers_within_an_epoch_with_the_best_exported(
     assert Path(json.loads(stdout)["checkpoint"], "model.safetensors").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of processes")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_search_that_gives_up_says_why_however_many_processes_it_has(
+    table_csv, tmp_path, monkeypatch, workers
+):
+    """A network of 16 x 8192 units alone is beyond the memory that each process may have."""
+    limited = tmp_path / "limited"
+    limited.write_text(f'#!/bin/sh\nulimit -v 4150000\nexec {RARETUNE} "$@"\n')
+    limited.chmod(0o755)
+    monkeypatch.setattr("test_workers.RARETUNE", limited)
+    huge = ("--set", "training.num_layers=16", "--set", "training.hidden_dim=8192")
+    process = search(table_csv, tmp_path, *huge, "--workers", workers, "--device", "cpu")
+    stdout, stderr = process.communicate(timeout=180)
+    assert process.returncode == 2, stderr
+    assert "gave up: the last 10 trials failed, the latest because out of memory" in stderr
+    assert json.loads(stdout)["trials"]["complete"] == 0
+    assert 10 <= len([t for t in load(tmp_path).trials if "failure" in t.user_attrs]) < 100
+
+
 def test_a_second_ctrl_c_ends_at_once_and_the_next_start_cleans_up(table_csv, tmp_path):
     process = search(table_csv, tmp_path, "--trials", 1000)
     wait_for_epochs(tmp_path, 10)

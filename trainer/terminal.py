@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 
 COLUMNS = {
     "threshold": "threshold",
@@ -20,6 +21,33 @@ COLUMNS = {
 def result_console() -> Console:
     """Return stdout's console, wide enough for whole tables where it is no terminal."""
     return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def can_animate(console: Console) -> bool:
+    """Return whether a console takes a live view: a terminal, not dumb, without NO_COLOR.
+
+    It must really be one, whatever FORCE_COLOR says.
+    """
+    return console.is_interactive and console.file.isatty() and not console.no_color
+
+
+def cell(text: str) -> Text:
+    """Return text that stays on its line, its end cut off where there is no room."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def packed(pieces: Sequence[str], width: int) -> list[str]:
+    """Return pieces side by side on as few lines as keep them whole within so many columns.
+
+    A piece wider than that has a line of its own.
+    """
+    lines: list[str] = []
+    for piece in pieces:
+        if lines and len(lines[-1]) + len(piece) + 2 <= width:
+            lines[-1] += f"  {piece}"
+        else:
+            lines.append(piece)
+    return lines
 
 
 def label_grid(title: str, scores: Mapping[str, Any]) -> Grid:

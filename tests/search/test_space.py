@@ -5,8 +5,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from search.space import distributions, known_recipes, resolve_config, trial_seed
-from studies.definition import load_definition
+from search.space import disputed, distributions, known_recipes, resolve_config, trial_seed
+from studies.definition import bundled_names, load_definition
 from trainer.config import TrainConfig
 
 
@@ -76,13 +76,42 @@ def test_a_recipe_bends_to_a_narrow_space_but_plain_stays_plain():
     assert (guide.loss_type, guide.class_weight_multiplier) == ("focal", 3.0)
 
 
-def test_a_recipe_whose_remedy_the_space_does_not_hold_is_left_out():
+def test_a_recipe_of_the_guide_whose_remedy_the_space_does_not_hold_is_left_out():
     """Under another loss it would not be what its name says."""
-    assert list(known_recipes(load_definition("aggressive", {}))) == [
-        "the guide",
-        "the guide, escalated",
-    ]
     assert list(known_recipes(define(space={"loss_type": ["bce"]}))) == ["plain BCE"]
+    assert list(known_recipes(define(space={"loss_type": ["bce", "focal"]}))) == [
+        "plain BCE",
+        "the guide",
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in bundled_names() if name != "aggressive"])
+def test_no_choice_is_disputed_where_the_space_holds_plain_bce(name):
+    assert disputed(load_definition(name, {})) == {}
+
+
+def test_plain_bce_comes_first_even_where_the_space_does_not_hold_it():
+    definition = load_definition("aggressive", {})
+    recipes = known_recipes(definition)
+    assert list(recipes) == ["plain BCE", "the guide", "the guide, escalated"]
+    searched, fixed = recipes["plain BCE"]
+    config = resolve_config(definition, searched, fixed, 0)
+    assert config.loss_type == "bce"
+    assert config.weight_method == config.class_weight_method == "none"
+    assert (config.batch_size, config.lr, config.dropout) == (32, 1e-3, 0.2)
+
+
+def test_what_plain_bce_needs_and_the_space_lacks_is_disputed_and_no_parameter_of_it():
+    definition = load_definition("aggressive", {})
+    searched, fixed = known_recipes(definition)["plain BCE"]
+    choices = disputed(definition)
+    assert choices == {
+        "loss_type": ("focal", "weighted_bce"),
+        "weight_method": ("per_class", "aggressive", "balanced"),
+        "class_weight_method": ("inverse", "aggressive", "very_aggressive"),
+    }
+    assert searched.keys() == definition.space.keys() - choices.keys()
+    assert choices.keys() <= fixed.keys()
 
 
 def test_a_recipe_keeps_to_the_steps_of_a_range():
