@@ -70,7 +70,8 @@ def focal_slope(logits: Tensor, signs: Tensor, weights: Tensor, *, gamma: Tensor
     nats = F.softplus(wrong)  # -log(1 - q)
     q = torch.sigmoid(wrong)
     focus = torch.exp(gamma * (wrong - nats))
-    return torch.addcmul(q, (1 - q).mul_(nats), gamma).mul_(focus).mul_(weights)
+    hard = torch.addcmul(nats, q, nats, value=-1)  # (1 - q) nats
+    return torch.addcmul(q, hard, gamma).mul_(focus).mul_(weights)
 
 
 def smooth(

@@ -83,7 +83,9 @@ def adamw(
     def step() -> None:
         state.steps.add_(1)
         divisors.copy_(clip_divisors(gradients, max_norm))
-        for rate, decay, parameter, gradient, mean, square, steps, divisor in members:
+        too_long = divisors.gt(1).tolist()  # dividing the others by 1 would only cost time
+        for clips, member in zip(too_long, members, strict=True):
+            rate, decay, parameter, gradient, mean, square, steps, divisor = member
             torch._fused_adamw_(
                 [parameter],
                 [gradient],
@@ -98,7 +100,7 @@ def adamw(
                 eps=EPSILON,
                 amsgrad=False,
                 maximize=False,
-                grad_scale=divisor,
+                grad_scale=divisor if clips else None,
             )
 
     return step
