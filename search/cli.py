@@ -184,6 +184,39 @@ def best(
 
 
 @app.command()
+def report(
+    study: Study,
+    output: Annotated[
+        Path | None, flag("output", "Page to write; WORKSPACE/STUDY/report.html by default.")
+    ] = None,
+    csv: Moved = None,
+    workspace: Workspace = RUNS,
+    storage: Storage = None,
+    device: Device = "auto",
+) -> None:
+    """Write a study as one HTML page: what was found, how sure that is, how to repeat it."""
+    from search.report_commands import report as run
+
+    run(study, output, workspace, storage, csv, device)
+
+
+@app.command()
+def dashboard(
+    study: Annotated[str | None, typer.Argument(help="Study to show; all by default.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes any free one.")] = 8080,
+    host: Annotated[str, flag("host", "Address to serve at; 127.0.0.1, this machine only.")] = (
+        "127.0.0.1"
+    ),
+    workspace: Workspace = RUNS,
+    storage: Storage = None,
+) -> None:
+    """Serve optuna-dashboard over the workspace's studies, also while they are searched."""
+    from search.dashboard import dashboard as run
+
+    run(study, workspace, storage, host=host, port=port)
+
+
+@app.command()
 def studies(
     action: Annotated[str, typer.Argument(help="list, or show NAME.")] = "list",
     name: Annotated[str | None, typer.Argument(help="Bundled study.")] = None,

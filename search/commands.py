@@ -14,6 +14,7 @@ from rich.text import Text
 from search.doctor import examine
 from search.fork import fork
 from search.records import count_states
+from search.report_commands import report_after
 from search.run import run_search
 from search.session import Outcome, Session, open_records, open_session_study, prepare
 from search.storage import default_url, shown
@@ -48,9 +49,12 @@ def search(
         with progress_view(Console(stderr=True), definition.name) as view:
             outcome = run_search(session, should_stop=interrupt, on_progress=view)
     if as_json:
-        print(json_text(_as_json(outcome)))
+        print(json_text(_as_json(outcome, report_after(outcome))))
     else:
-        print_outcome(result_console(), outcome)
+        console = result_console()
+        print_outcome(console, outcome)
+        if page := report_after(outcome):
+            console.print(Text(f"Report: {page}"), soft_wrap=True)
     if outcome.stopped:
         raise RaretuneError(f"the search gave up: {outcome.stopped}; change the space or the data")
 
@@ -122,7 +126,7 @@ def _definition(
     return load_definition(study, overrides, settings)
 
 
-def _as_json(outcome: Outcome) -> dict[str, Any]:
+def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
     best, checkpoint = outcome.best, outcome.checkpoint
     record = None if checkpoint is None else checkpoint.record
     return {
@@ -135,5 +139,6 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
         "validation": None if record is None else {"macro_f1": record.validation["macro_f1"]},
         "test": None if record is None else record.test,
         "checkpoint": None if record is None else str(outcome.session.best_folder),
+        "report": None if report is None else str(report),
         "seconds": round(outcome.seconds, 3),
     }

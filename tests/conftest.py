@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from browser import launched, visit
 
 from search.cli import main
 from trainer.data import TrainingData, pad_columns
@@ -72,3 +73,23 @@ def here(monkeypatch, capsys):
         return subprocess.CompletedProcess(arguments, ended.value.code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium, for as long as the tests of a module run."""
+    yield from launched()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open an address as tests/browser.py:visit does; its window is closed after the test."""
+    opened = []
+
+    def run(address, **window):
+        opened.append(visit(browser, address, **window))
+        return opened[-1]
+
+    yield run
+    for seen in opened:
+        seen.page.close()

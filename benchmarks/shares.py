@@ -1,0 +1,126 @@
+"""Where a search's time goes: the shares of products, elementwise work, draws, metrics, storage.
+
+    python benchmarks/shares.py [--trials 60] [--batch_size 32] [--json]
+
+A real search of the nafld study runs in one process, one torch thread, with SQLite. Every few
+milliseconds the line that it is at is looked up, innermost first: torch lets go of the lock while
+it computes, so samples fall anywhere. A line that multiplies matrices counts as products, whatever
+else the same function does as elementwise.
+"""
+
+import argparse
+import json
+import linecache
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+if not __package__:  # run as a file: what it imports lies a folder up
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from search.run import run_search
+from search.session import prepare
+from studies.definition import load_definition
+
+EVERY_SECONDS = 0.003
+PARTS = {  # by file, the first that is found from the innermost call outwards
+    "trainer/model.py": "elementwise",
+    "trainer/losses.py": "elementwise",
+    "trainer/optimizer.py": "optimizer",
+    "trainer/draws.py": "draws",
+    "trainer/metrics.py": "metrics",
+    "trainer/thresholds.py": "metrics",
+    "trainer/validation.py": "metrics",
+    "trainer/judgement.py": "metrics",
+    "trainer/evaluation.py": "metrics",
+    "trainer/comparison.py": "report",
+    "trainer/importance.py": "report",
+    "search/gather.py": "report",
+    "search/report.py": "report",
+    "search/figures.py": "report",
+    "trainer/checkpoint.py": "checkpoints",
+    "search/artifacts.py": "checkpoints",
+    "optuna/samplers": "sampler",
+    "search/cma.py": "sampler",
+    "search/pruning.py": "storage",
+    "search/reporting.py": "storage",
+    "optuna/": "storage",
+    "sqlalchemy/": "storage",
+    "trainer/epoch.py": "elementwise",
+    "trainer/stack.py": "elementwise",
+    "trainer/fit.py": "bookkeeping",
+    "search/": "bookkeeping",
+}
+PRODUCTS = ("bmm(", "addmm(", " @ ")
+GATHER = "index_select("
+
+
+def part_of(frame: FrameType | None) -> str:
+    """Return which part a call belongs to."""
+    while frame is not None:
+        path = frame.f_code.co_filename
+        for place, part in PARTS.items():
+            if place in path:
+                line = linecache.getline(path, frame.f_lineno or 0)
+                if any(name in line for name in PRODUCTS):
+                    return "products"
+                return "gather" if GATHER in line else part
+        frame = frame.f_back
+    return "other"
+
+
+@contextmanager
+def sampled() -> Iterator[Counter[str]]:
+    """Count where this thread is, every EVERY_SECONDS, while the block runs."""
+    counts: Counter[str] = Counter()
+    thread, stop = threading.get_ident(), threading.Event()
+
+    def look() -> None:
+        while not stop.wait(EVERY_SECONDS):
+            counts[part_of(sys._current_frames().get(thread))] += 1
+
+    sampler = threading.Thread(target=look)
+    sampler.start()
+    try:
+        yield counts
+    finally:
+        stop.set()
+        sampler.join()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--batch_size", type=int, help="of all trials; by default as searched")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    overrides = {"budget": {"trials": arguments.trials}, "workers": 1}
+    if arguments.batch_size:
+        overrides["space"] = {"batch_size": [arguments.batch_size]}
+    with tempfile.TemporaryDirectory() as folder:
+        session = prepare(load_definition("nafld", overrides), Path(folder), None, "cpu")
+        started, busy = time.monotonic(), time.process_time()
+        with sampled() as counts:
+            run_search(session, should_stop=lambda: False, on_progress=lambda progress: None)
+        seconds, busy = time.monotonic() - started, time.process_time() - busy
+    shares = {part: count / counts.total() for part, count in counts.most_common()}
+    shares["idle"] = max(0.0, 1 - busy / seconds)
+    if arguments.json:
+        print(json.dumps({"seconds": seconds, "shares": shares}))
+        return
+    print(f"{arguments.trials} trials in {seconds:.0f} s, {counts.total()} samples")
+    for part, share in shares.items():
+        print(f"{part:12}{100 * share:6.1f} %")
+
+
+if __name__ == "__main__":
+    main()
