@@ -149,7 +149,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     if record.test is None:
         console.print(label_grid("Validation rows (cross-fitted)", record.validation))
     else:
-        console.print(label_grid("Test rows (looked at once, for the best trial)", record.test))
+        console.print(label_grid("Test rows of the best trial (they chose nothing)", record.test))
     console.print(_verdict(outcome), soft_wrap=True)
 
 
