@@ -4,8 +4,11 @@ Every flag is spelled with underscores, as in the guide, or with hyphens. Nothin
 here: a command imports what it needs when it runs.
 """
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -127,11 +130,26 @@ def predict(
     id_: Id = None,
 ) -> None:
     """Write each row's probability and decision for every label."""
-    from trainer.checkpoint import load_checkpoint
-    from trainer.predict import predict_file
+    with _kept_for_good():
+        from trainer.checkpoint import load_checkpoint
+        from trainer.predict import predict_file
 
     rows = predict_file(load_checkpoint(checkpoint), csv, output, id_)
     print(f"{rows} rows predicted to {output}")
+
+
+@contextmanager
+def _kept_for_good() -> Iterator[None]:
+    """Import without garbage collection, and spare what was imported from later ones.
+
+    Walking a million imported objects, again when the program ends, takes a third of a short run.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 COMMANDS = (train, evaluate, predict)
