@@ -104,11 +104,18 @@ def plot(found: dict[str, list[dict]], path: str) -> None:
         figure.add_scatter(
             x=[point["size"] / first["size"] for point in points],
             y=[point["seconds"] / first["seconds"] for point in points],
-            name=f"{name}, from {first['size']} on",
+            name=f"{name}, from {first['size']:,} on",
         )
-    figure.add_scatter(x=[1, 10], y=[1, 10], name="proportional", line={"dash": "dot"})
-    figure.update_xaxes(type="log", title="size, times the first")
-    figure.update_yaxes(type="log", title="CPU time of an epoch, times the first")
+    figure.add_scatter(
+        x=[1, 10], y=[1, 10], name="proportional", line={"dash": "dot", "color": "grey"}
+    )
+    figure.update_xaxes(type="log", title="size, times the first", tickvals=[1, 2, 4, 8, 10])
+    figure.update_yaxes(
+        type="log", title="CPU time of an epoch, times the first", tickvals=[1, 2, 4, 8, 10]
+    )
+    figure.update_layout(
+        template="simple_white", margin={"t": 20, "r": 20}, legend={"x": 0.02, "y": 0.98}
+    )
     figure.write_html(path)
 
 
