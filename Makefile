@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_ARGS ?= --workers 2 --timeout 75
-TEST_ARGS ?=
+TEST_ARGS ?= --numprocesses auto --dist loadfile
 
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
