@@ -2,43 +2,13 @@ import json
 
 import optuna
 import pytest
-import torch
 
 from search.artifacts import KEPT_TRIALS, PREFIX, Shelf
-from search.session import Session, begin, search_study
-from studies.definition import load_definition
-from trainer.experiment import SplitSettings, prepare_experiment
-from trainer.table import Roles
-
-
-@pytest.fixture(scope="module")
-def session(table_csv, tmp_path_factory):
-    """A searched study of 14 quick trials on the shared table."""
-    workspace = tmp_path_factory.mktemp("runs")
-    roles = Roles(("rare", "rarer"), group="family", id=("person",))
-    experiment = prepare_experiment(
-        table_csv, roles, SplitSettings(0.2, 0.2, 0), torch.device("cpu")
-    )
-    definition = load_definition(
-        "default",
-        {
-            "name": "shelf",
-            "table": {"csv": table_csv, "labels": list(roles.labels), "group": "family"},
-            "budget": {"trials": 14},
-            "training": {"epochs": 3},
-            "pruner": "none",
-            "space": {"batch_size": [64], "hidden_dim": [16]},
-        },
-    )
-    session = Session(definition, experiment, workspace, f"sqlite:///{workspace}/studies.db")
-    begin(session)
-    search_study(session, should_stop=lambda: False, on_progress=lambda progress: None)
-    return session
 
 
 @pytest.fixture(scope="module")
 def study(session):
-    return optuna.load_study(study_name="shelf", storage=session.url)
+    return optuna.load_study(study_name="quick_one", storage=session.url)
 
 
 def ranked(study):

@@ -2,51 +2,21 @@ from dataclasses import replace
 
 import optuna
 import pytest
-import torch
 
 from search import export
 from search.artifacts import Shelf
 from search.evidence import stored
 from search.export import current_evidence, export_best
 from search.records import complete, read_records
-from search.session import Session, begin, search_study
-from studies.definition import load_definition
 from trainer.checkpoint import load_checkpoint, save_checkpoint
-from trainer.experiment import SplitSettings, prepare_experiment
-from trainer.table import Roles
 
 RECIPES = {"plain BCE", "the guide", "the guide, escalated"}
-
-
-@pytest.fixture(scope="module")
-def session(table_csv, tmp_path_factory):
-    """A searched study of 14 quick trials, so that the guide is not among the best."""
-    workspace = tmp_path_factory.mktemp("runs")
-    roles = Roles(("rare", "rarer"), group="family", id=("person",))
-    experiment = prepare_experiment(
-        table_csv, roles, SplitSettings(0.2, 0.2, 0), torch.device("cpu")
-    )
-    definition = load_definition(
-        "default",
-        {
-            "name": "handed",
-            "table": {"csv": table_csv, "labels": list(roles.labels), "group": "family"},
-            "budget": {"trials": 14},
-            "training": {"epochs": 3},
-            "pruner": "none",
-            "space": {"batch_size": [64], "hidden_dim": [16]},
-        },
-    )
-    session = Session(definition, experiment, workspace, f"sqlite:///{workspace}/studies.db")
-    begin(session)
-    search_study(session, should_stop=lambda: False, on_progress=lambda progress: None)
-    return session
 
 
 @pytest.fixture
 def study(session):
     """The study with no evidence kept yet."""
-    study = optuna.load_study(study_name="handed", storage=session.url)
+    study = optuna.load_study(study_name="quick_one", storage=session.url)
     for key in study._storage.get_study_system_attrs(study._study_id):
         if key.startswith("raretune:evidence:"):
             study._storage.set_study_system_attr(study._study_id, key, {"format": 0, "trial": -1})

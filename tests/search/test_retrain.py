@@ -1,5 +1,6 @@
 import dataclasses
 
+import optuna
 import pytest
 import torch
 
@@ -7,34 +8,19 @@ from search.artifacts import Shelf
 from search.export import checkpoint_of
 from search.records import read_records
 from search.retrain import over_seeds, refit, retrain
-from search.session import Session, begin, search_study
-from studies.definition import load_definition
 from trainer.errors import ConfigError
-from trainer.experiment import SplitSettings, prepare_experiment
-from trainer.table import Roles
 
 
 @pytest.fixture(scope="module")
-def searched(table_csv, tmp_path_factory):
+def searched(searched_session):
     """A study whose trials ran in stacks of 8 next to pruned neighbours."""
-    workspace = tmp_path_factory.mktemp("runs")
-    roles = Roles(("rare", "rarer"), group="family", id=("person",))
-    experiment = prepare_experiment(
-        table_csv, roles, SplitSettings(0.2, 0.2, 0), torch.device("cpu")
+    session = searched_session(
+        "again",
+        budget={"trials": 24},
+        training={"epochs": 12},
+        space={"batch_size": [32, 64], "hidden_dim": [16, 32]},
     )
-    definition = load_definition(
-        "default",
-        {
-            "name": "again",
-            "table": {"csv": table_csv, "labels": list(roles.labels), "group": "family"},
-            "budget": {"trials": 24},
-            "training": {"epochs": 12},
-            "space": {"batch_size": [32, 64], "hidden_dim": [16, 32]},
-        },
-    )
-    session = Session(definition, experiment, workspace, f"sqlite:///{workspace}/studies.db")
-    study = begin(session)
-    search_study(session, should_stop=lambda: False, on_progress=lambda progress: None)
+    study = optuna.load_study(study_name="again", storage=session.url)
     return session, study, read_records(study)
 
 
