@@ -18,7 +18,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial, TrialState
 
 from search.progress import RECIPE
-from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from trainer.checkpoint import FILES, Checkpoint, load_checkpoint, save_checkpoint
 
 KEPT_TRIALS = 5
 PREFIX = "dashboard:artifacts:"
@@ -37,8 +37,7 @@ class Shelf:
 
     def keep(self, number: int, checkpoint: Checkpoint) -> bool:
         """Keep a complete trial's checkpoint if it has a place; drop those that lost theirs."""
-        wanted = self._wanted()
-        trial = next((trial for trial in wanted if trial.number == number), None)
+        trial = next((trial for trial in self._wanted() if trial.number == number), None)
         if trial is None:
             return False
         self._remove(trial._trial_id)
@@ -46,15 +45,19 @@ class Shelf:
             save_checkpoint(Path(scratch) / "checkpoint", checkpoint)
             for path in sorted((Path(scratch) / "checkpoint").iterdir()):
                 self._upload(trial, path)
-        kept = {trial._trial_id for trial in wanted}
-        for trial_id in {trial_id for trial_id, _ in self._listed()} - kept:
+        listed = {trial_id for trial_id, _ in self._listed()}
+        # Asked for after the list, so that what another worker began to keep just now is wanted.
+        for trial_id in listed - {trial._trial_id for trial in self._wanted()}:
             self._remove(trial_id)
         return True
 
     def fetch(self, trial: FrozenTrial) -> Checkpoint | None:
-        """Return a trial's checkpoint, None if it is not kept; raises CheckpointError if broken."""
+        """Return a trial's checkpoint, None if it is not kept; raises CheckpointError if broken.
+
+        Where a process died while it kept or dropped one, some of its files are missing: not kept.
+        """
         files = [meta for trial_id, meta in self._listed() if trial_id == trial._trial_id]
-        if not files:
+        if not {meta.filename for meta in files}.issuperset(FILES):
             return None
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             for meta in files:

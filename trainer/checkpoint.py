@@ -36,7 +36,7 @@ from trainer.model import Shape, flat_parameters
 from trainer.state import STATE, HistoryRow
 from trainer.table import Roles
 
-MODEL, RECORD, THRESHOLDS, HISTORY = (
+FILES = MODEL, RECORD, THRESHOLDS, HISTORY = (
     "model.safetensors",
     "checkpoint.json",
     "thresholds.json",

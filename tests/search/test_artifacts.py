@@ -54,3 +54,27 @@ def test_a_file_that_is_gone_means_not_kept(session, study):
     assert shelf.fetch(trial) is None
     assert shelf.keep(trial.number, before)
     assert shelf.fetch(trial).record == before.record
+
+
+def test_a_checkpoint_that_was_kept_in_part_means_not_kept(session, study):
+    """As where a worker is killed while it writes one file after the other."""
+    shelf = Shelf(study, session.shelf_folder)
+    trial = ranked(study)[1]
+    before = shelf.fetch(trial)
+    for owner, meta in shelf._listed():
+        if owner == trial._trial_id and meta.filename != "model.safetensors":
+            shelf._list(owner, meta.artifact_id, None)
+    assert shelf.fetch(trial) is None
+    assert shelf.keep(trial.number, before)
+    assert shelf.fetch(trial).record == before.record
+
+
+def test_what_another_worker_keeps_meanwhile_is_not_dropped(session, study, monkeypatch):
+    shelf = Shelf(study, session.shelf_folder)
+    best, other = ranked(study)[:2]
+    wanted, checkpoint = shelf._wanted(), shelf.fetch(best)
+    before = [trial for trial in wanted if trial.number != other.number]
+    answers = iter([before, wanted])
+    monkeypatch.setattr(shelf, "_wanted", lambda: next(answers))
+    assert shelf.keep(best.number, checkpoint)
+    assert shelf.fetch(other) is not None
