@@ -21,13 +21,12 @@ from search.shown import (
     scored,
     settings,
 )
-from search.space import KNOWN_RECIPES
+from search.space import BASELINE, KNOWN_RECIPES
 from trainer.curves import BLUE, GREY, ORANGE, plain_figure
 
 BEST_LINES, MOST_LINES, MOST_EPOCHS = 20, 60, 150
 RECIPE_SYMBOLS = dict(zip(KNOWN_RECIPES, ("diamond", "square", "triangle-up"), strict=True))
 RECIPE_DASHES = dict(zip(KNOWN_RECIPES, ("solid", "dash", "dot"), strict=True))
-PLAIN_RECIPE = next(iter(KNOWN_RECIPES))
 ENDS = {"failed": "x-thin-open", "lost": "cross-thin-open"}
 HISTORY_KEY = {
     "complete": ("●", BLUE),
@@ -66,7 +65,7 @@ def history(records: Sequence[TrialRecord], score: str) -> Shown | None:
         _add_trials(figure, [r for r in others if r.state == state], state, look)
     _add_running_best(figure, ranked, max(numbers))
     for record in shown:
-        if record.recipe == PLAIN_RECIPE:
+        if record.recipe == BASELINE:
             figure.add_hline(y=score_of(record), line={"color": GREEN, "width": 1, "dash": "dot"})
     for recipe, symbol in RECIPE_SYMBOLS.items():
         named = [record for record in shown if record.recipe == recipe]
@@ -125,12 +124,12 @@ def _best_sentence(ranked: Sequence[TrialRecord], score: str) -> str:
     if not ranked:
         return "No trial has ended complete yet. "
     best = ranked[0]
-    plain = next((record for record in ranked if record.recipe == PLAIN_RECIPE), None)
+    plain = next((record for record in ranked if record.recipe == BASELINE), None)
     name = f"trial {best.number}" + (f" ({best.recipe})" if best.recipe else "")
     sentence = f"The best {score}, {best.value:.4f}, is that of {name}"
     if plain is not None and plain is not best:
         ahead = score_of(best) - score_of(plain)
-        sentence += f", {ahead:.4f} above {PLAIN_RECIPE} ({plain.value:.4f})"
+        sentence += f", {ahead:.4f} above {BASELINE} ({plain.value:.4f})"
     return sentence + ". "
 
 
@@ -235,10 +234,10 @@ def _peak_sentence(ranked: Sequence[TrialRecord], score: str) -> str:
     if not ranked:
         return ""
     best = ranked[0]
-    plain = next((record for record in ranked if record.recipe == PLAIN_RECIPE), None)
+    plain = next((record for record in ranked if record.recipe == BASELINE), None)
     peaks = [f"The best trial, {best.number}, had its {score} of {_peak(best)}"]
     if plain is not None and plain is not best:
-        peaks.append(f"{PLAIN_RECIPE} its {_peak(plain)}")
+        peaks.append(f"{BASELINE} its {_peak(plain)}")
     return f"{', '.join(peaks)}. "
 
 

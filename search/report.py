@@ -31,7 +31,8 @@ from search.session import DEFINITION
 from search.shown import Shown, count, score_name
 from search.storage import load_study, open_storage
 from studies.definition import StudyDefinition
-from trainer.html import STYLE, write_whole
+from trainer.html import STYLE
+from trainer.writing import write_whole
 
 REPORT = "report.html"
 NAV = {

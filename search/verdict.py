@@ -3,9 +3,8 @@
 from search.evidence import Contender, Evidence, LabelEvidence
 from search.records import TrialRecord
 from search.shown import count
-from search.space import KNOWN_RECIPES
+from search.space import BASELINE
 
-BASELINE = next(iter(KNOWN_RECIPES))  # plain BCE: what a remedy has to beat
 FEW_POSITIVES = 20
 
 

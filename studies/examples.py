@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from studies import mesa, nafld
-from trainer.errors import ConfigError, RaretuneError
+from trainer.errors import ConfigError
+from trainer.writing import written_whole
 
 NAMES = ("nafld", "mesa")
 
@@ -24,15 +25,7 @@ def build_example(name: str, *, rows: int | None = None, seed: int = 0) -> pd.Da
 def write_example(name: str, path: Path, *, rows: int | None = None, seed: int = 0) -> int:
     """Write an example table to a CSV file, whole or not at all; return its number of rows."""
     table = build_example(name, rows=rows, seed=seed)
-    scratch = path.with_name(f".{path.name}.part")
-    try:
+    with written_whole(path) as scratch:
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(scratch, index=False)
-        scratch.replace(path)
-    except OSError as error:
-        raise RaretuneError(
-            f"can't write {path}: {error.strerror}; name another --output"
-        ) from error
-    finally:
-        scratch.unlink(missing_ok=True)
     return len(table)

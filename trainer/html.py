@@ -1,31 +1,13 @@
-"""What all pages share: their look, numbers as text, and a file written whole or not at all.
+"""What all pages share: their look, numbers and tables as HTML.
 
 A page stands alone: styles, figures and plotly.js are within it, nothing is fetched.
 """
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
-
-from trainer.errors import RaretuneError
 
 DASH = "&ndash;"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all; raises RaretuneError if it can't be written."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise RaretuneError(f"can't write {path}: {reason}; name another --output") from error
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def breakable(name: str) -> str:

@@ -29,8 +29,9 @@ from trainer.evaluation import (
     LabelScores,
     reliability,
 )
-from trainer.html import STYLE, breakable, number, percent, table, with_interval, write_whole
+from trainer.html import STYLE, breakable, number, percent, table, with_interval
 from trainer.resampling import CONFIDENCE
+from trainer.writing import write_whole
 
 SCORE_NAMES = {
     "precision": "precision",

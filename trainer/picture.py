@@ -5,13 +5,12 @@ It suits light and dark pages and any kind of colour vision; the colours are tho
 """
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import accumulate, groupby
 from pathlib import Path
 
-from trainer.errors import RaretuneError
+from trainer.writing import write_whole
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 DASHES = ("none", "7 3", "2 3")  # each gives the colours to as many lines again
@@ -33,16 +32,7 @@ def write_picture(
     `history` (a row an epoch, at least one) and `best_epoch` (from 1, or 0 if there is none) are
     those of a TrainResult. A value that is not finite leaves a gap.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(draw_picture(history, labels, best_epoch), encoding="utf-8")
-        scratch.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise RaretuneError(f"can't write {path}: {reason}; name another --output_dir") from error
-    finally:
-        scratch.unlink(missing_ok=True)
+    write_whole(path, draw_picture(history, labels, best_epoch), "--output_dir")
 
 
 def draw_picture(history: Sequence[Row], labels: Sequence[str], best_epoch: int) -> str:

@@ -1,6 +1,5 @@
 """A checkpoint and a table -> probabilities and decisions, in the table's order, in flat memory."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +12,11 @@ from pyarrow import csv
 from torch import Tensor
 
 from trainer.checkpoint import Checkpoint
-from trainer.errors import RaretuneError, TableError
+from trainer.errors import TableError
 from trainer.evaluation import threshold_tensor
 from trainer.model import padded, predict_probabilities
 from trainer.reading import stream_arrow, to_frame
+from trainer.writing import written_whole
 
 ROWS_AT_ONCE = 1 << 15  # through features and network, in flat memory
 ROW_MULTIPLE = 32  # two vector registers: the last rows then go the way of all others, to the bit
@@ -52,9 +52,8 @@ def predict_file(
         raise TableError(f"--output {output} is the table itself; name another file")
     torch.set_num_threads(1)  # the workers below are the threads
     wanted = checkpoint.record.roles.id if id_columns is None else id_columns
-    scratch = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        n_rows, writer = 0, None
+    n_rows, writer = 0, None
+    with written_whole(output) as scratch:
         try:
             for table in _predictions(checkpoint, path, wanted, required=id_columns is not None):
                 writer = writer or csv.CSVWriter(scratch, table.schema)
@@ -65,12 +64,6 @@ def predict_file(
                 writer.close()
         if not n_rows:
             raise TableError(f"{path.name} has a header but no rows; there is nothing to predict")
-        scratch.replace(output)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise RaretuneError(f"can't write {output}: {reason}; name another --output") from error
-    finally:
-        scratch.unlink(missing_ok=True)
     return n_rows
 
 
