@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 from benchmarks.job import AfterEpoch
 from trainer.config import TrainConfig
 from trainer.data import TrainingData
-from trainer.epoch import CLIP_NORM
+from trainer.optimizer import CLIP_NORM
 from trainer.weights import class_weights, sampling_weights
 
 

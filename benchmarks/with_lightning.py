@@ -13,7 +13,7 @@ from benchmarks.job import AfterEpoch
 from benchmarks.loops import make_loader, make_loss, make_network, unpadded, validate
 from trainer.config import TrainConfig
 from trainer.data import TrainingData
-from trainer.epoch import CLIP_NORM
+from trainer.optimizer import CLIP_NORM
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 

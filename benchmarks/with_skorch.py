@@ -13,7 +13,7 @@ from benchmarks.job import AfterEpoch
 from benchmarks.loops import best_f1, make_loss, make_network, make_sampler, unpadded
 from trainer.config import TrainConfig
 from trainer.data import TrainingData
-from trainer.epoch import CLIP_NORM
+from trainer.optimizer import CLIP_NORM
 
 
 class AskAfterEpoch(Callback):

@@ -19,6 +19,7 @@ from benchmarks.throughput import OPTIONAL, PROGRAMS
 from benchmarks.with_stacks import multiply
 from search.space import distributions
 from studies.definition import load_definition
+from trainer.eager import eager
 from trainer.epoch import train_epoch
 from trainer.metrics import confusion, rank
 from trainer.stack import member_losses, start_stack
@@ -59,7 +60,9 @@ def test_the_bound_has_the_products_of_a_stacks_epoch(data):
     with FlopCounterMode(display=False) as bound:
         multiply(data, configs, lambda score: False)
     with FlopCounterMode(display=False) as epoch:
-        train_epoch(start_stack(data, configs), data)
+        stack = start_stack(data, configs)
+        stack.program = eager(stack, data)
+        train_epoch(stack, data)
     assert bound.get_total_flops() == epoch.get_total_flops() > 0
 
 

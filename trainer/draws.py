@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
+from trainer.config import TrainConfig
 from trainer.stack import Stack
 
 
 def draw_rows(stack: Stack, n_rows: int) -> Tensor:
-    """Return each member's rows of one epoch as indices (steps, K, B) into N rows.
+    """Return each member's rows of one epoch as indices (K, steps, B) into N rows.
 
     The last batch is filled up with the epoch's first rows, so that all batches are whole.
     """
@@ -16,8 +17,7 @@ def draw_rows(stack: Stack, n_rows: int) -> Tensor:
         _draw(n_rows, steps * stack.batch_size, weights, generator)
         for weights, generator in zip(stack.row_weights, stack.generators, strict=True)
     ]
-    rows = torch.stack(drawn).view(len(stack), steps, stack.batch_size)
-    return rows.transpose(0, 1).contiguous()
+    return torch.stack(drawn).view(len(stack), steps, stack.batch_size)
 
 
 def _draw(n_rows: int, count: int, weights: Tensor | None, generator: torch.Generator) -> Tensor:
@@ -29,26 +29,37 @@ def _draw(n_rows: int, count: int, weights: Tensor | None, generator: torch.Gene
     return order[torch.arange(count, device=device) % n_rows]
 
 
-def draw_masks(stack: Stack, steps: int) -> Tensor | None:
-    """Return dropout masks (steps, layers, K, B, H) of 0 and 1 / (1 - rate), None without dropout.
+def draw_keys(stack: Stack, count: int) -> Tensor:
+    """Return keys (K, count) int32, each of which stands for the units that a chunk drops."""
+    keys = [
+        torch.randint(2**32, (count,), generator=generator, device=generator.device)
+        for generator in stack.generators
+    ]
+    return torch.stack(keys).int()
 
-    A random byte decides on each unit, so rates are rounded to 256ths. A member draws only if it
-    drops units itself: its generator never depends on its neighbours.
+
+def dropped_of_256(config: TrainConfig) -> int:
+    """Return how many of 256 hidden units are dropped: the dropout rate, rounded."""
+    return min(round(256 * config.dropout), 255) if config.num_layers else 0
+
+
+def random_bytes(keys: Tensor, count: int) -> Tensor:
+    """Return `count` random bytes for each of K keys (K,), as (K, count) uint8; 4 divides count.
+
+    Word i of a key is mix(mix(i) ^ key), so that whoever has the key has the bytes: on a GPU all
+    members' at once, in steps.c where they are needed.
     """
-    rates = [min(round(256 * config.dropout), 255) for config in stack.configs]
-    layers = stack.shape.num_layers
-    if not layers or not any(rates):
-        return None
-    units = steps * layers * stack.batch_size * stack.shape.hidden_dim
-    device = stack.parameters.device
-    words = torch.zeros(len(stack), -(-units // 8), dtype=torch.int64, device=device)
-    for member, generator, rate in zip(words, stack.generators, rates, strict=True):
-        if rate:
-            member.random_(-(2**63), None, generator=generator)
-    drawn = words.view(torch.uint8)[:, :units]
-    masks = torch.empty(drawn.shape, device=device)
-    for of_member, bytes_, rate in zip(masks, drawn, rates, strict=True):
-        torch.ge(bytes_, rate, out=of_member)
-    scale = torch.tensor([256 / (256 - rate) for rate in rates], device=device).view(-1, 1)
-    sizes = (len(stack), steps, layers, stack.batch_size, stack.shape.hidden_dim)
-    return masks.mul_(scale).view(sizes).movedim(0, 2)
+    words = torch.arange(count // 4, dtype=torch.int32, device=keys.device)
+    return _mix(_mix(words) ^ keys[:, None]).view(torch.uint8)
+
+
+def _mix(words: Tensor) -> Tensor:
+    """Scramble int32 words, one to one. Source: lowbias32 of Wellons 2018, hash-prospector."""
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32)):
+        words = (words ^ _shifted(words, shift)).mul_(factor)
+    return words ^ _shifted(words, 16)
+
+
+def _shifted(words: Tensor, bits: int) -> Tensor:
+    """Return int32 words shifted to the right as unsigned numbers."""
+    return (words >> bits).bitwise_and_((1 << (32 - bits)) - 1)

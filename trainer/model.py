@@ -39,6 +39,11 @@ class Shape:
         return padded(self.features, 16)
 
     @property
+    def hidden(self) -> int:
+        """H padded to a multiple of 16."""
+        return padded(self.hidden_dim, 16)
+
+    @property
     def outputs(self) -> int:
         """L padded to a multiple of 8."""
         return padded(self.labels, 8)
@@ -46,7 +51,7 @@ class Shape:
     @property
     def layers(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of each layer, as stored."""
-        widths = [self.inputs, *[self.hidden_dim] * self.num_layers, self.outputs]
+        widths = [self.inputs, *[self.hidden] * self.num_layers, self.outputs]
         return list(itertools.pairwise(widths))
 
     @property

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+CLIP_NORM = 1.0
 
 
 @dataclass

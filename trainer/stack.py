@@ -15,7 +15,9 @@ from trainer.weights import class_weights, sampling_weights
 
 ALL = slice(None)
 
-Program = Callable[[Tensor, Tensor | None], Tensor]
+# Trains on batches of rows (K, steps, B) with the keys (K,) of what is dropped; returns the sums of
+# each member's losses (K,).
+Program = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass

@@ -1,0 +1,62 @@
+import sys
+
+import pytest
+
+from trainer import compiler, fit
+from trainer.compiler import build
+from trainer.config import TrainConfig
+
+needs_compiler = pytest.mark.skipif(build().library is None, reason=build().how)
+
+
+@pytest.fixture
+def build_anew(monkeypatch, tmp_path):
+    """Build as a new process would, with a cache folder of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return build.__wrapped__
+
+
+@needs_compiler
+def test_what_was_compiled_is_kept(build_anew, monkeypatch, tmp_path):
+    first = build_anew()
+    (kept,) = (tmp_path / "cache/raretune").iterdir()
+    monkeypatch.setattr(compiler.shutil, "copy", None)  # nothing is made a second time
+    second = build_anew()
+    assert second.library._name == str(kept)
+    assert first.how == second.how
+    assert "floats at once" in first.how
+
+
+@needs_compiler
+def test_another_source_is_compiled_anew(build_anew, monkeypatch, tmp_path):
+    source = tmp_path / "steps.c"
+    source.write_text(compiler.SOURCE.read_text() + "const int changed = 1;\n")
+    build_anew()
+    monkeypatch.setattr(compiler, "SOURCE", source)
+    assert hasattr(build_anew().library, "train")
+    assert len(list((tmp_path / "cache/raretune").iterdir())) == 2
+
+
+@needs_compiler
+def test_it_works_where_nothing_can_be_kept(build_anew, tmp_path):
+    (tmp_path / "cache").write_text("no folder")
+    assert build_anew().library is not None
+
+
+def test_a_machine_without_a_compiler_trains_in_torch(build_anew, monkeypatch, data):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    found = build_anew()
+    assert (found.library, found.how) == (None, "there is no C compiler 'no-such-compiler'")
+    monkeypatch.setattr("trainer.compiled.build", lambda: found)
+    config = TrainConfig.create(batch_size=32, hidden_dim=16, epochs=2, lr=1e-2)
+    (result,) = fit.fit(data, [config])
+    assert result.stopped == "epochs"
+    assert result.history[1]["loss"] < result.history[0]["loss"]
+
+
+def test_a_compiler_that_fails_is_named_with_its_first_words(build_anew, monkeypatch, tmp_path):
+    script = tmp_path / "broken"
+    script.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('out of order\\nat line 2')\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("CC", str(script))
+    assert build_anew().how == f"'{script}' failed: out of order"

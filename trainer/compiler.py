@@ -1,0 +1,75 @@
+"""steps.c as a library in this process, compiled for this very processor and then kept.
+
+The compiler is `cc`, or what $CC names. What it made is kept in the user's cache folder, under a
+name that changes with the source, the compiler and the processor.
+"""
+
+import ctypes
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("steps.c")
+FLAGS = [
+    *("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared"),
+    *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"),
+]
+MOST_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Build:
+    """The library, None where there is none; and who compiled it for what, or why nobody did."""
+
+    library: ctypes.CDLL | None
+    how: str
+
+
+@cache
+def build() -> Build:
+    """Return this process's build, made at the first call."""
+    compiler = os.environ.get("CC", "cc").split()
+    try:
+        macros = _run([*compiler, *FLAGS, "-dM", "-E", "-xc", os.devnull])
+        library = _load(compiler, macros)
+    except FileNotFoundError:
+        return Build(None, f"there is no C compiler {compiler[0]!r}")
+    except (OSError, subprocess.SubprocessError) as error:
+        output = getattr(error, "stderr", None) or str(error)
+        return Build(None, f"{compiler[0]!r} failed: {output.strip().splitlines()[0]}")
+    version = re.search(r'__VERSION__ "(.*)"', macros)
+    lanes = ctypes.c_int.in_dll(library, "lanes").value
+    return Build(library, f"C compiler {version[1] if version else '?'}, {lanes} floats at once")
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=MOST_SECONDS)
+    return done.stdout
+
+
+def _load(compiler: list[str], macros: str) -> ctypes.CDLL:
+    """Load what was kept, or compile anew and keep it if the cache folder lets us.
+
+    The predefined macros tell the compiler's version and all that the processor can do.
+    """
+    key = hashlib.sha256(f"{SOURCE.read_text(encoding='utf-8')}{FLAGS}{macros}".encode())
+    name = f"steps-{key.hexdigest()[:16]}.so"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raretune"
+    if (folder / name).exists():
+        return ctypes.CDLL(str(folder / name))
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / name
+        _run([*compiler, *FLAGS, "-o", str(made), str(SOURCE), "-lm"])
+        with suppress(OSError):  # each process then compiles for itself
+            folder.mkdir(parents=True, exist_ok=True)
+            whole = folder / f".{name}.{os.getpid()}"
+            shutil.copy(made, whole)
+            whole.replace(folder / name)
+        return ctypes.CDLL(str(made))

@@ -1,0 +1,341 @@
+/* Training steps of one member of a stack, from rows to updated parameters.
+
+The networks are small enough to stay in a core's own cache, and so does all that a step touches:
+each member does many steps in one call before the next member comes. trainer/eager.py is the same
+in torch's operations; what layers, masks, losses and updates mean is written there and in what it
+calls. Matrices lie row by row: x (batch, inputs), weights (inputs, outputs), and the last layer's
+(outputs, inputs).
+*/
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef struct {
+    int64_t inputs, hidden, layers, outputs, labels, batch, parameters;
+} Shape; /* sizes are padded, but for labels and batch; layers are the hidden ones */
+
+typedef struct {
+    float *parameters, *mean, *square, *steps;
+    const float *pos_weight, *smoothing; /* (outputs,) */
+    float lr, weight_decay, gamma, max_norm;
+    int64_t drop; /* of 256 units */
+} Member;
+
+enum { WIDE = 16 }; /* sizes that run along a vector are padded to it */
+
+static const float BETA1 = 0.9f, BETA2 = 0.999f, EPSILON = 1e-8f;
+
+static int64_t wide(int64_t n) { return (n + WIDE - 1) / WIDE * WIDE; }
+
+/* --- products ------------------------------------------------------------------------------- */
+
+#if defined(__AVX512F__)
+enum { LANES = 16 };
+#elif defined(__AVX__)
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
+
+const int lanes = LANES;
+
+typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
+
+typedef struct {
+    const float *at;
+    int64_t row, column; /* strides */
+} Matrix;
+
+#define UNROLLED _Pragma("GCC unroll 16")
+
+/* A tile of ROWS x (VECTORS * LANES) sums stays in registers while the depth goes by. */
+#define TILE(NAME, ROWS, VECTORS)                                                                  \
+    static void NAME(int64_t depth, Matrix a, const float *b, int64_t columns, const float *bias, \
+                     float *out) {                                                                 \
+        Vector sum[ROWS][VECTORS];                                                                 \
+        UNROLLED for (int i = 0; i < ROWS; i++) UNROLLED for (int j = 0; j < VECTORS; j++)         \
+            sum[i][j] = bias ? *(const Vector *)(bias + j * LANES) : (Vector){0};                  \
+        for (int64_t k = 0; k < depth; k++, a.at += a.column, b += columns)                        \
+            UNROLLED for (int i = 0; i < ROWS; i++) UNROLLED for (int j = 0; j < VECTORS; j++)     \
+                sum[i][j] += a.at[i * a.row] * *(const Vector *)(b + j * LANES);                   \
+        UNROLLED for (int i = 0; i < ROWS; i++) UNROLLED for (int j = 0; j < VECTORS; j++)         \
+            *(Vector *)(out + i * columns + j * LANES) = sum[i][j];                                \
+    }
+
+TILE(tile_8x2, 8, 2)
+TILE(tile_8x1, 8, 1)
+TILE(tile_1x2, 1, 2)
+TILE(tile_1x1, 1, 1)
+
+/* out (rows, columns) = a (rows, depth) b (depth, columns), plus bias (columns,) if there is one. */
+static void product(int64_t rows, int64_t depth, int64_t columns, Matrix a, const float *b,
+                    const float *bias, float *out) {
+    for (int64_t n = 0, step; n < columns; n += step * LANES) {
+        step = n + 2 * LANES <= columns ? 2 : 1;
+        const float *start = bias ? bias + n : 0;
+        for (int64_t m = 0, high; m < rows; m += high) {
+            high = m + 8 <= rows ? 8 : 1;
+            Matrix part = {a.at + m * a.row, a.row, a.column};
+            float *place = out + m * columns + n;
+            (high == 8 ? step == 2 ? tile_8x2 : tile_8x1 : step == 2 ? tile_1x2 : tile_1x1)(
+                depth, part, b + n, columns, start, place);
+        }
+    }
+}
+
+static Matrix plain(const float *at, int64_t columns) { return (Matrix){at, columns, 1}; }
+
+static Matrix transposed(const float *at, int64_t columns) { return (Matrix){at, 1, columns}; }
+
+/* out (columns, out_columns) = from (rows, columns) transposed; further out_columns stay. */
+static void transpose(int64_t rows, int64_t columns, int64_t out_columns, const float *from,
+                      float *out) {
+    for (int64_t i = 0; i < rows; i += 8)
+        for (int64_t j = 0; j < columns; j += 8)
+            UNROLLED for (int p = 0; p < 8; p++) UNROLLED for (int q = 0; q < 8; q++)
+                out[(j + q) * out_columns + i + p] = from[(i + p) * columns + j + q];
+}
+
+/* --- loss ----------------------------------------------------------------------------------- */
+
+static inline float exponential(float x) { /* within 2 units in the last place of expf */
+    x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+    float n = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23 rounds to an integer */
+    union { float f; int32_t i; } scale = {n};
+    n -= 12582912.0f;
+    scale.i = (scale.i - 0x4b400000 + 127) << 23;
+    float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    float sum = 1.0f / 5040;
+    sum = sum * r + 1.0f / 720;
+    sum = sum * r + 1.0f / 120;
+    sum = sum * r + 1.0f / 24;
+    sum = sum * r + 1.0f / 6;
+    sum = sum * r + 0.5f;
+    return ((sum * r + 1.0f) * r + 1.0f) * scale.f;
+}
+
+static inline float log_one_plus(float u) { /* 2 artanh(u / (2 + u)); u from 0 to 1 */
+    float s = u / (2.0f + u), square = s * s, sum = 1.0f / 15;
+    sum = sum * square + 1.0f / 13;
+    sum = sum * square + 1.0f / 11;
+    sum = sum * square + 1.0f / 9;
+    sum = sum * square + 1.0f / 7;
+    sum = sum * square + 1.0f / 5;
+    sum = sum * square + 1.0f / 3;
+    return 2.0f * s * (sum * square + 1.0f);
+}
+
+/* Focal loss of one side, see trainer/losses.py; its derivative by the logit is added to slope. */
+static inline float focal(float logit, float sign, float weight, float gamma, float *slope) {
+    float wrong = logit * sign, u = exponential(-fabsf(wrong));
+    float nats = (wrong < 0 ? 0 : wrong) + log_one_plus(u);
+    float q = (wrong < 0 ? u : 1.0f) / (1.0f + u);
+    float focus = weight * exponential(gamma * (wrong - nats));
+    *slope += sign * focus * (q + gamma * (1.0f - q) * nats);
+    return focus * nats;
+}
+
+/* The sum of a batch's losses; slopes (batch, columns) are their derivatives by the logits. */
+static float losses(int64_t batch, int64_t columns, const float *logits, const float *y,
+                    const float *pos_weight, const float *smoothing, float gamma, float share,
+                    float *slopes) {
+    float total = 0;
+    for (int64_t row = 0; row < batch; row++, logits += columns, y += columns, slopes += columns)
+#pragma omp simd reduction(+ : total)
+        for (int64_t l = 0; l < columns; l++) {
+            float half = smoothing[l] / 2, sign = y[l] > 0 ? -1.0f : 1.0f, slope = 0;
+            float own = y[l] > 0 ? pos_weight[l] : 1.0f, other = y[l] > 0 ? 1.0f : pos_weight[l];
+            total += focal(logits[l], sign, own * (1.0f - half) * share, gamma, &slope);
+            total += focal(logits[l], -sign, other * half * share, gamma, &slope);
+            slopes[l] = slope;
+        }
+    return total;
+}
+
+/* --- a step --------------------------------------------------------------------------------- */
+
+static inline uint32_t mix(uint32_t word) {
+    word = (word ^ word >> 16) * 0x7feb352d;
+    word = (word ^ word >> 15) * 0x846ca68b;
+    return word ^ word >> 16;
+}
+
+/* The words from `first` on that trainer/draws.py gives a key. */
+static void random_words(int64_t n, uint32_t first, uint32_t key, uint32_t *words) {
+    for (int64_t i = 0; i < n; i++) words[i] = mix(mix(first + i) ^ key);
+}
+
+static void activate(int64_t n, const uint8_t *bytes, uint8_t drop, float scale, float *hidden) {
+    for (int64_t i = 0; i < n; i++) {
+        float positive = hidden[i] < 0 ? 0 : hidden[i] * scale;
+        hidden[i] = bytes[i] < drop ? 0 : positive;
+    }
+}
+
+static void rectify(int64_t n, float *hidden) {
+    for (int64_t i = 0; i < n; i++) hidden[i] = hidden[i] < 0 ? 0 : hidden[i];
+}
+
+static void pass_back(int64_t n, const float *hidden, float scale, float *slope) {
+    for (int64_t i = 0; i < n; i++) slope[i] = hidden[i] <= 0 ? 0 : slope[i] * scale;
+}
+
+static void sum_rows(int64_t rows, int64_t columns, int64_t kept, const float *from, float *out) {
+    memset(out, 0, kept * sizeof(float));
+    for (int64_t row = 0; row < rows; row++, from += columns)
+        for (int64_t j = 0; j < kept; j++) out[j] += from[j];
+}
+
+/* AdamW as trainer/optimizer.py has it, of n parameters. */
+static void update(int64_t n, const Member *member, const float *gradients) {
+    float *parameters = member->parameters, *mean = member->mean, *square = member->square;
+    float total = 0;
+#pragma omp simd reduction(+ : total)
+    for (int64_t i = 0; i < n; i++) total += gradients[i] * gradients[i];
+    float norm = sqrtf(total) / member->max_norm, shrink = norm > 1 ? 1 / norm : 1;
+    double steps = *member->steps += 1;
+    float rate = member->lr / (1 - pow(BETA1, steps));
+    float root = 1 / sqrt(1 - pow(BETA2, steps)), decay = 1 - member->lr * member->weight_decay;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float gradient = gradients[i] * shrink;
+        mean[i] += (gradient - mean[i]) * (1 - BETA1);
+        square[i] = square[i] * BETA2 + gradient * gradient * (1 - BETA2);
+        parameters[i] = parameters[i] * decay - rate * mean[i] / (sqrtf(square[i]) * root + EPSILON);
+    }
+}
+
+
+typedef struct {
+    float *weight, *bias;
+    int64_t inputs, outputs;
+} Layer;
+
+/* Layer i of flat parameters or gradients. */
+static Layer layer_of(const Shape *shape, float *flat, int64_t i) {
+    for (int64_t at = 0;; at++) {
+        int64_t inputs = at ? shape->hidden : shape->inputs;
+        int64_t outputs = at < shape->layers ? shape->hidden : shape->outputs;
+        if (at == i) return (Layer){flat, flat + inputs * outputs, inputs, outputs};
+        flat += (inputs + 1) * outputs;
+    }
+}
+
+/* Where a step keeps what it computes. */
+typedef struct {
+    float *x, *y, *hidden, *logits, *slopes, *spare, *turned, *last, *bias;
+    float *pos_weight, *smoothing, *gradients, *words;
+} Place;
+
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Lays out `place` from `at` on, if there is one; returns how many floats that takes. */
+static int64_t lay_out(const Shape *shape, float *at, Place *place) {
+    int64_t out = wide(shape->outputs), hidden = shape->batch * shape->hidden;
+    int64_t slopes = larger(shape->batch * out, hidden);
+    struct { float **start; int64_t size; } parts[] = {
+        {&place->x, shape->batch * shape->inputs}, {&place->y, shape->batch * out},
+        {&place->hidden, shape->layers * hidden},  {&place->logits, shape->batch * out},
+        {&place->slopes, slopes},                  {&place->spare, slopes},
+        {&place->turned, shape->hidden * shape->hidden},
+        {&place->last, larger(shape->inputs, shape->hidden) * out},
+        {&place->bias, out}, {&place->pos_weight, out}, {&place->smoothing, out},
+        {&place->gradients, shape->parameters}, {&place->words, hidden / 4},
+    };
+    int64_t size = 0;
+    for (uint64_t i = 0; i < sizeof(parts) / sizeof(*parts); size += parts[i++].size)
+        *parts[i].start = at + size;
+    return size;
+}
+
+/* Forward from place.x to the logits. */
+static void forward(const Shape *shape, const Member *member, Place place, int64_t step,
+                    uint32_t key) {
+    float *reads = place.x, scale = 256.0f / (256 - member->drop);
+    int64_t units = shape->batch * shape->hidden;
+    uint32_t *words = (uint32_t *)place.words;
+    for (int64_t i = 0; i < shape->layers; i++) {
+        Layer layer = layer_of(shape, member->parameters, i);
+        float *hidden = place.hidden + i * units;
+        product(shape->batch, layer.inputs, layer.outputs, plain(reads, layer.inputs),
+                layer.weight, layer.bias, hidden);
+        if (member->drop) {
+            random_words(units / 4, (step * shape->layers + i) * units / 4, key, words);
+            activate(units, (uint8_t *)words, member->drop, scale, hidden);
+        } else
+            rectify(units, hidden);
+        reads = hidden;
+    }
+    Layer last = layer_of(shape, member->parameters, shape->layers);
+    int64_t out = wide(shape->outputs);
+    transpose(last.outputs, last.inputs, out, last.weight, place.last);
+    memcpy(place.bias, last.bias, last.outputs * sizeof(float));
+    product(shape->batch, last.inputs, out, plain(reads, last.inputs), place.last, place.bias,
+            place.logits);
+}
+
+/* Backward from place.slopes, those of the logits, to the gradients. */
+static void backward(const Shape *shape, const Member *member, Place place) {
+    float *slopes = place.slopes, *spare = place.spare, scale = 256.0f / (256 - member->drop);
+    int64_t units = shape->batch * shape->hidden, columns = wide(shape->outputs);
+    for (int64_t i = shape->layers; i >= 0; i--, columns = shape->hidden) {
+        Layer layer = layer_of(shape, member->parameters, i);
+        Layer gradient = layer_of(shape, place.gradients, i);
+        float *reads = i ? place.hidden + (i - 1) * units : place.x, *turned = layer.weight;
+        if (i == shape->layers)
+            product(layer.outputs, shape->batch, layer.inputs, transposed(slopes, columns), reads,
+                    0, gradient.weight);
+        else
+            product(layer.inputs, shape->batch, layer.outputs, transposed(reads, layer.inputs),
+                    slopes, 0, gradient.weight);
+        sum_rows(shape->batch, columns, layer.outputs, slopes, gradient.bias);
+        if (!i) return;
+        if (i < shape->layers) {
+            turned = place.turned;
+            transpose(layer.inputs, layer.outputs, layer.inputs, layer.weight, turned);
+        }
+        product(shape->batch, layer.outputs, layer.inputs, plain(slopes, columns), turned, 0,
+                spare);
+        pass_back(units, place.hidden + (i - 1) * units, scale, spare);
+        float *done = slopes;
+        slopes = spare, spare = done;
+    }
+}
+
+int64_t scratch_floats(const Shape *shape) {
+    Place place;
+    return lay_out(shape, 0, &place);
+}
+
+/* Train a member on `steps` batches of rows; the sum of its losses.
+
+    x        (rows of the table, inputs)
+    y        (rows of the table, outputs)
+    rows     (steps, batch)
+    key      of the units to drop
+    scratch  `scratch_floats` of them, 0 before the first call */
+float train(const Shape *shape, const Member *member, const float *x, const float *y,
+            const int64_t *rows, int32_t key, int64_t steps, float *scratch) {
+    Place place;
+    int64_t out = wide(shape->outputs);
+    lay_out(shape, scratch, &place);
+    memcpy(place.pos_weight, member->pos_weight, shape->outputs * sizeof(float));
+    memcpy(place.smoothing, member->smoothing, shape->outputs * sizeof(float));
+    for (int64_t i = 0; i < shape->batch * out; i++) place.y[i] = 1; /* where the weight is 0 */
+    float total = 0, share = 1.0f / (shape->batch * shape->labels);
+    for (int64_t step = 0; step < steps; step++, rows += shape->batch) {
+        for (int64_t b = 0; b < shape->batch; b++) {
+            memcpy(place.x + b * shape->inputs, x + rows[b] * shape->inputs,
+                   shape->inputs * sizeof(float));
+            memcpy(place.y + b * out, y + rows[b] * shape->outputs,
+                   shape->outputs * sizeof(float));
+        }
+        forward(shape, member, place, step, key);
+        total += losses(shape->batch, out, place.logits, place.y, place.pos_weight,
+                        place.smoothing, member->gamma, share, place.slopes);
+        backward(shape, member, place);
+        update(shape->parameters, member, place.gradients);
+    }
+    return total;
+}
