@@ -56,8 +56,8 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """P: numbers a member holds, padded to a multiple of 16."""
-        return padded(sum((n_in + 1) * n_out for n_in, n_out in self.layers), 16)
+        """P: numbers a member holds, padded to a multiple of 64."""
+        return padded(sum((n_in + 1) * n_out for n_in, n_out in self.layers), 64)
 
 
 Layer = tuple[Tensor, Tensor]  # weight (K, inputs, outputs), bias (K, 1, outputs)

@@ -41,6 +41,7 @@ enum { LANES = 4 };
 const int lanes = LANES;
 
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef float Four __attribute__((vector_size(16), aligned(4)));
 
 typedef struct {
     const float *at;
@@ -49,37 +50,44 @@ typedef struct {
 
 #define UNROLLED _Pragma("GCC unroll 16")
 
-/* A tile of ROWS x (VECTORS * LANES) sums stays in registers while the depth goes by. */
-#define TILE(NAME, ROWS, VECTORS)                                                                  \
-    static void NAME(int64_t depth, Matrix a, const float *b, int64_t columns, const float *bias, \
-                     float *out) {                                                                 \
-        Vector sum[ROWS][VECTORS];                                                                 \
-        UNROLLED for (int i = 0; i < ROWS; i++) UNROLLED for (int j = 0; j < VECTORS; j++)         \
-            sum[i][j] = bias ? *(const Vector *)(bias + j * LANES) : (Vector){0};                  \
-        for (int64_t k = 0; k < depth; k++, a.at += a.column, b += columns)                        \
+/* Some rows of a strip of VECTORS * LANES columns; a tile of ROWS x VECTORS sums stays in registers
+   while the depth goes by. Returns the rows that are left. */
+#define STRIP(NAME, ROWS, VECTORS)                                                                 \
+    static int64_t NAME(int64_t rows, int64_t depth, int64_t columns, Matrix *a, const float *b,   \
+                        const float *bias, float **out) {                                          \
+        for (; rows >= ROWS; rows -= ROWS, a->at += ROWS * a->row, *out += ROWS * columns) {       \
+            Vector sum[ROWS][VECTORS];                                                             \
             UNROLLED for (int i = 0; i < ROWS; i++) UNROLLED for (int j = 0; j < VECTORS; j++)     \
-                sum[i][j] += a.at[i * a.row] * *(const Vector *)(b + j * LANES);                   \
-        UNROLLED for (int i = 0; i < ROWS; i++) UNROLLED for (int j = 0; j < VECTORS; j++)         \
-            *(Vector *)(out + i * columns + j * LANES) = sum[i][j];                                \
+                sum[i][j] = bias ? *(const Vector *)(bias + j * LANES) : (Vector){0};              \
+            const float *left = a->at, *right = b;                                                 \
+            for (int64_t k = 0; k < depth; k++, left += a->column, right += columns)               \
+                UNROLLED for (int i = 0; i < ROWS; i++) UNROLLED for (int j = 0; j < VECTORS; j++) \
+                    sum[i][j] += left[i * a->row] * *(const Vector *)(right + j * LANES);          \
+            UNROLLED for (int i = 0; i < ROWS; i++) UNROLLED for (int j = 0; j < VECTORS; j++)     \
+                *(Vector *)(*out + i * columns + j * LANES) = sum[i][j];                           \
+        }                                                                                          \
+        return rows;                                                                               \
     }
 
-TILE(tile_8x2, 8, 2)
-TILE(tile_8x1, 8, 1)
-TILE(tile_1x2, 1, 2)
-TILE(tile_1x1, 1, 1)
+STRIP(strip_8x2, 8, 2)
+STRIP(strip_8x1, 8, 1)
+STRIP(strip_1x2, 1, 2)
+STRIP(strip_1x1, 1, 1)
 
 /* out (rows, columns) = a (rows, depth) b (depth, columns), plus bias (columns,) if there is one. */
 static void product(int64_t rows, int64_t depth, int64_t columns, Matrix a, const float *b,
                     const float *bias, float *out) {
-    for (int64_t n = 0, step; n < columns; n += step * LANES) {
-        step = n + 2 * LANES <= columns ? 2 : 1;
+    for (int64_t n = 0, step; n < columns; n += step, b += step, out += step) {
+        step = n + 2 * LANES <= columns ? 2 * LANES : LANES;
         const float *start = bias ? bias + n : 0;
-        for (int64_t m = 0, high; m < rows; m += high) {
-            high = m + 8 <= rows ? 8 : 1;
-            Matrix part = {a.at + m * a.row, a.row, a.column};
-            float *place = out + m * columns + n;
-            (high == 8 ? step == 2 ? tile_8x2 : tile_8x1 : step == 2 ? tile_1x2 : tile_1x1)(
-                depth, part, b + n, columns, start, place);
+        float *place = out;
+        Matrix left = a;
+        if (step == LANES) {
+            int64_t rest = strip_8x1(rows, depth, columns, &left, b, start, &place);
+            strip_1x1(rest, depth, columns, &left, b, start, &place);
+        } else {
+            int64_t rest = strip_8x2(rows, depth, columns, &left, b, start, &place);
+            strip_1x2(rest, depth, columns, &left, b, start, &place);
         }
     }
 }
@@ -91,10 +99,14 @@ static Matrix transposed(const float *at, int64_t columns) { return (Matrix){at,
 /* out (columns, out_columns) = from (rows, columns) transposed; further out_columns stay. */
 static void transpose(int64_t rows, int64_t columns, int64_t out_columns, const float *from,
                       float *out) {
-    for (int64_t i = 0; i < rows; i += 8)
-        for (int64_t j = 0; j < columns; j += 8)
-            UNROLLED for (int p = 0; p < 8; p++) UNROLLED for (int q = 0; q < 8; q++)
-                out[(j + q) * out_columns + i + p] = from[(i + p) * columns + j + q];
+    for (int64_t i = 0; i < rows; i += 4)
+        for (int64_t j = 0; j < columns; j += 4) {
+            const float *at = from + i * columns + j;
+            Four a = *(Four *)at, b = *(Four *)(at + columns), c = *(Four *)(at + 2 * columns),
+                 d = *(Four *)(at + 3 * columns);
+            UNROLLED for (int q = 0; q < 4; q++)
+                *(Four *)(out + (j + q) * out_columns + i) = (Four){a[q], b[q], c[q], d[q]};
+        }
 }
 
 /* --- loss ----------------------------------------------------------------------------------- */
@@ -187,25 +199,31 @@ static void sum_rows(int64_t rows, int64_t columns, int64_t kept, const float *f
         for (int64_t j = 0; j < kept; j++) out[j] += from[j];
 }
 
+/* The sum of n squares; 64 divides n. */
+static float squares(int64_t n, const float *values) {
+    float sums[64] = {0}, total = 0;
+    for (int64_t i = 0; i < n; i += 64)
+        for (int64_t j = 0; j < 64; j++) sums[j] += values[i + j] * values[i + j];
+    for (int64_t j = 0; j < 64; j++) total += sums[j];
+    return total;
+}
+
 /* AdamW as trainer/optimizer.py has it, of n parameters. */
 static void update(int64_t n, const Member *member, const float *gradients) {
     float *parameters = member->parameters, *mean = member->mean, *square = member->square;
-    float total = 0;
-#pragma omp simd reduction(+ : total)
-    for (int64_t i = 0; i < n; i++) total += gradients[i] * gradients[i];
-    float norm = sqrtf(total) / member->max_norm, shrink = norm > 1 ? 1 / norm : 1;
+    float norm = sqrtf(squares(n, gradients)) / member->max_norm, shrink = norm > 1 ? 1 / norm : 1;
     double steps = *member->steps += 1;
     float rate = member->lr / (1 - pow(BETA1, steps));
     float root = 1 / sqrt(1 - pow(BETA2, steps)), decay = 1 - member->lr * member->weight_decay;
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        float gradient = gradients[i] * shrink;
-        mean[i] += (gradient - mean[i]) * (1 - BETA1);
-        square[i] = square[i] * BETA2 + gradient * gradient * (1 - BETA2);
-        parameters[i] = parameters[i] * decay - rate * mean[i] / (sqrtf(square[i]) * root + EPSILON);
+    for (int64_t i = 0; i < n; i++) { /* loads first: a store may stall loads 4,096 bytes apart */
+        float gradient = gradients[i] * shrink, m = mean[i], v = square[i], p = parameters[i];
+        m += (gradient - m) * (1 - BETA1);
+        v = v * BETA2 + gradient * gradient * (1 - BETA2);
+        mean[i] = m, square[i] = v;
+        parameters[i] = p * decay - rate * m / (sqrtf(v) * root + EPSILON);
     }
 }
-
 
 typedef struct {
     float *weight, *bias;
