@@ -27,8 +27,8 @@ from search.space import STRUCTURAL, distributions, resolve_config
 from studies.definition import load_definition
 from trainer.data import pad_columns
 from trainer.epoch import train_epoch
+from trainer.inference import predict_probabilities
 from trainer.metrics import average_precision, confusion, rank
-from trainer.model import predict_probabilities
 from trainer.stack import start_stack
 from trainer.thresholds import best_thresholds, parse_threshold_metric
 from trainer.validation import validate

@@ -27,7 +27,7 @@ from trainer.data import pad_columns
 from trainer.evaluation import reliability, threshold_tensor
 from trainer.experiment import Experiment
 from trainer.importance import Importance, inputs_of_columns, permutation_importance
-from trainer.model import predict_probabilities
+from trainer.inference import predict_probabilities
 from trainer.predict import predict_frame
 from trainer.table import Table
 

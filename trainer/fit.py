@@ -22,8 +22,9 @@ from trainer.data import TrainingData
 from trainer.epoch import train_epoch
 from trainer.errors import CheckpointError, ConfigError
 from trainer.evaluation import Evaluation
+from trainer.inference import predict_probabilities
 from trainer.judgement import judge
-from trainer.model import Shape, named_parameters, predict_probabilities
+from trainer.model import Shape, named_parameters
 from trainer.stack import Stack, start_stack
 from trainer.state import HistoryRow, RunState
 from trainer.validation import Validation, validate

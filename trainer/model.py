@@ -16,8 +16,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ROWS_AT_ONCE = 32768
-
 
 def padded(size: int, multiple: int) -> int:
     """Return the least multiple that is at least `size`."""
@@ -136,26 +134,6 @@ def backward(
             slope = torch.ops.aten.threshold_backward(slope, activations[i], 0)
             if masks is not None:
                 slope.mul_(masks[i - 1])
-
-
-@torch.no_grad()
-def predict_logits(flat: Tensor, shape: Shape, x: Tensor) -> Tensor:
-    """Return logits (K, N, L) of the same rows x (N, inputs) for every member.
-
-    Members go one at a time and rows in chunks, so memory stays flat and neighbours play no part.
-    """
-    logits = x.new_empty(len(flat), len(x), shape.labels)
-    for member, out in zip(flat, logits, strict=True):
-        layers = layers_of(member[None], shape)
-        for start in range(0, len(x), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
-            out[rows] = forward(layers, x[None, rows])[-1][0, :, : shape.labels]
-    return logits
-
-
-def predict_probabilities(flat: Tensor, shape: Shape, x: Tensor) -> Tensor:
-    """Return probabilities (K, N, L), the sigmoid of `predict_logits`, float32."""
-    return torch.stack([torch.sigmoid(member) for member in predict_logits(flat, shape, x)])
 
 
 def named_parameters(member: Tensor, shape: Shape) -> dict[str, Tensor]:

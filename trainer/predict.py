@@ -14,7 +14,8 @@ from torch import Tensor
 from trainer.checkpoint import Checkpoint
 from trainer.errors import TableError
 from trainer.evaluation import threshold_tensor
-from trainer.model import padded, predict_probabilities
+from trainer.inference import predict_probabilities
+from trainer.model import padded
 from trainer.reading import stream_arrow, to_frame
 from trainer.writing import written_whole
 

@@ -17,8 +17,9 @@ from trainer.errors import ConfigError
 from trainer.experiment import Experiment, make_checkpoint
 from trainer.features import Features
 from trainer.fit import TrainResult, fit
+from trainer.inference import predict_probabilities
 from trainer.judgement import judge
-from trainer.model import Shape, flat_parameters, predict_probabilities
+from trainer.model import Shape, flat_parameters
 from trainer.split import Split, fold_rows
 
 

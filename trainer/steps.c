@@ -13,7 +13,7 @@ calls. Matrices lie row by row: x (batch, inputs), weights (inputs, outputs), an
 
 typedef struct {
     int64_t inputs, hidden, layers, outputs, labels, batch, parameters;
-} Shape; /* sizes are padded, but for labels and batch; layers are the hidden ones */
+} Sizes; /* sizes are padded, but for labels and batch; layers are the hidden ones */
 
 typedef struct {
     float *parameters, *mean, *square, *steps;
@@ -231,10 +231,10 @@ typedef struct {
 } Layer;
 
 /* Layer i of flat parameters or gradients. */
-static Layer layer_of(const Shape *shape, float *flat, int64_t i) {
+static Layer layer_of(const Sizes *sizes, float *flat, int64_t i) {
     for (int64_t at = 0;; at++) {
-        int64_t inputs = at ? shape->hidden : shape->inputs;
-        int64_t outputs = at < shape->layers ? shape->hidden : shape->outputs;
+        int64_t inputs = at ? sizes->hidden : sizes->inputs;
+        int64_t outputs = at < sizes->layers ? sizes->hidden : sizes->outputs;
         if (at == i) return (Layer){flat, flat + inputs * outputs, inputs, outputs};
         flat += (inputs + 1) * outputs;
     }
@@ -249,17 +249,17 @@ typedef struct {
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Lays out `place` from `at` on, if there is one; returns how many floats that takes. */
-static int64_t lay_out(const Shape *shape, float *at, Place *place) {
-    int64_t out = wide(shape->outputs), hidden = shape->batch * shape->hidden;
-    int64_t slopes = larger(shape->batch * out, hidden);
+static int64_t lay_out(const Sizes *sizes, float *at, Place *place) {
+    int64_t out = wide(sizes->outputs), hidden = sizes->batch * sizes->hidden;
+    int64_t slopes = larger(sizes->batch * out, hidden);
     struct { float **start; int64_t size; } parts[] = {
-        {&place->x, shape->batch * shape->inputs}, {&place->y, shape->batch * out},
-        {&place->hidden, shape->layers * hidden},  {&place->logits, shape->batch * out},
+        {&place->x, sizes->batch * sizes->inputs}, {&place->y, sizes->batch * out},
+        {&place->hidden, sizes->layers * hidden},  {&place->logits, sizes->batch * out},
         {&place->slopes, slopes},                  {&place->spare, slopes},
-        {&place->turned, shape->hidden * shape->hidden},
-        {&place->last, larger(shape->inputs, shape->hidden) * out},
+        {&place->turned, sizes->hidden * sizes->hidden},
+        {&place->last, larger(sizes->inputs, sizes->hidden) * out},
         {&place->bias, out}, {&place->pos_weight, out}, {&place->smoothing, out},
-        {&place->gradients, shape->parameters}, {&place->words, hidden / 4},
+        {&place->gradients, sizes->parameters}, {&place->words, hidden / 4},
     };
     int64_t size = 0;
     for (uint64_t i = 0; i < sizeof(parts) / sizeof(*parts); size += parts[i++].size)
@@ -268,52 +268,52 @@ static int64_t lay_out(const Shape *shape, float *at, Place *place) {
 }
 
 /* Forward from place.x to the logits. */
-static void forward(const Shape *shape, const Member *member, Place place, int64_t step,
+static void forward(const Sizes *sizes, const Member *member, Place place, int64_t step,
                     uint32_t key) {
     float *reads = place.x, scale = 256.0f / (256 - member->drop);
-    int64_t units = shape->batch * shape->hidden;
+    int64_t units = sizes->batch * sizes->hidden;
     uint32_t *words = (uint32_t *)place.words;
-    for (int64_t i = 0; i < shape->layers; i++) {
-        Layer layer = layer_of(shape, member->parameters, i);
+    for (int64_t i = 0; i < sizes->layers; i++) {
+        Layer layer = layer_of(sizes, member->parameters, i);
         float *hidden = place.hidden + i * units;
-        product(shape->batch, layer.inputs, layer.outputs, plain(reads, layer.inputs),
+        product(sizes->batch, layer.inputs, layer.outputs, plain(reads, layer.inputs),
                 layer.weight, layer.bias, hidden);
         if (member->drop) {
-            random_words(units / 4, (step * shape->layers + i) * units / 4, key, words);
+            random_words(units / 4, (step * sizes->layers + i) * units / 4, key, words);
             activate(units, (uint8_t *)words, member->drop, scale, hidden);
         } else
             rectify(units, hidden);
         reads = hidden;
     }
-    Layer last = layer_of(shape, member->parameters, shape->layers);
-    int64_t out = wide(shape->outputs);
+    Layer last = layer_of(sizes, member->parameters, sizes->layers);
+    int64_t out = wide(sizes->outputs);
     transpose(last.outputs, last.inputs, out, last.weight, place.last);
     memcpy(place.bias, last.bias, last.outputs * sizeof(float));
-    product(shape->batch, last.inputs, out, plain(reads, last.inputs), place.last, place.bias,
+    product(sizes->batch, last.inputs, out, plain(reads, last.inputs), place.last, place.bias,
             place.logits);
 }
 
 /* Backward from place.slopes, those of the logits, to the gradients. */
-static void backward(const Shape *shape, const Member *member, Place place) {
+static void backward(const Sizes *sizes, const Member *member, Place place) {
     float *slopes = place.slopes, *spare = place.spare, scale = 256.0f / (256 - member->drop);
-    int64_t units = shape->batch * shape->hidden, columns = wide(shape->outputs);
-    for (int64_t i = shape->layers; i >= 0; i--, columns = shape->hidden) {
-        Layer layer = layer_of(shape, member->parameters, i);
-        Layer gradient = layer_of(shape, place.gradients, i);
+    int64_t units = sizes->batch * sizes->hidden, columns = wide(sizes->outputs);
+    for (int64_t i = sizes->layers; i >= 0; i--, columns = sizes->hidden) {
+        Layer layer = layer_of(sizes, member->parameters, i);
+        Layer gradient = layer_of(sizes, place.gradients, i);
         float *reads = i ? place.hidden + (i - 1) * units : place.x, *turned = layer.weight;
-        if (i == shape->layers)
-            product(layer.outputs, shape->batch, layer.inputs, transposed(slopes, columns), reads,
+        if (i == sizes->layers)
+            product(layer.outputs, sizes->batch, layer.inputs, transposed(slopes, columns), reads,
                     0, gradient.weight);
         else
-            product(layer.inputs, shape->batch, layer.outputs, transposed(reads, layer.inputs),
+            product(layer.inputs, sizes->batch, layer.outputs, transposed(reads, layer.inputs),
                     slopes, 0, gradient.weight);
-        sum_rows(shape->batch, columns, layer.outputs, slopes, gradient.bias);
+        sum_rows(sizes->batch, columns, layer.outputs, slopes, gradient.bias);
         if (!i) return;
-        if (i < shape->layers) {
+        if (i < sizes->layers) {
             turned = place.turned;
             transpose(layer.inputs, layer.outputs, layer.inputs, layer.weight, turned);
         }
-        product(shape->batch, layer.outputs, layer.inputs, plain(slopes, columns), turned, 0,
+        product(sizes->batch, layer.outputs, layer.inputs, plain(slopes, columns), turned, 0,
                 spare);
         pass_back(units, place.hidden + (i - 1) * units, scale, spare);
         float *done = slopes;
@@ -321,9 +321,24 @@ static void backward(const Shape *shape, const Member *member, Place place) {
     }
 }
 
-int64_t scratch_floats(const Shape *shape) {
+int64_t scratch_floats(const Sizes *sizes) {
     Place place;
-    return lay_out(shape, 0, &place);
+    return lay_out(sizes, 0, &place);
+}
+
+/* Logits (rows, labels) of x (rows, inputs), sizes->batch rows at a time; scratch as in `train`. */
+void predict(const Sizes *sizes, float *parameters, float *x, int64_t rows, float *logits,
+             float *scratch) {
+    Sizes part = *sizes;
+    Place place;
+    lay_out(sizes, scratch, &place);
+    Member member = {.parameters = parameters};
+    for (place.x = x; rows; rows -= part.batch, place.x += part.batch * part.inputs) {
+        if (rows < part.batch) part.batch = rows;
+        forward(&part, &member, place, 0, 0);
+        for (int64_t row = 0; row < part.batch; row++, logits += part.labels)
+            memcpy(logits, place.logits + row * wide(part.outputs), part.labels * sizeof(float));
+    }
 }
 
 /* Train a member on `steps` batches of rows; the sum of its losses.
@@ -333,27 +348,27 @@ int64_t scratch_floats(const Shape *shape) {
     rows     (steps, batch)
     key      of the units to drop
     scratch  `scratch_floats` of them, 0 before the first call */
-float train(const Shape *shape, const Member *member, const float *x, const float *y,
+float train(const Sizes *sizes, const Member *member, const float *x, const float *y,
             const int64_t *rows, int32_t key, int64_t steps, float *scratch) {
     Place place;
-    int64_t out = wide(shape->outputs);
-    lay_out(shape, scratch, &place);
-    memcpy(place.pos_weight, member->pos_weight, shape->outputs * sizeof(float));
-    memcpy(place.smoothing, member->smoothing, shape->outputs * sizeof(float));
-    for (int64_t i = 0; i < shape->batch * out; i++) place.y[i] = 1; /* where the weight is 0 */
-    float total = 0, share = 1.0f / (shape->batch * shape->labels);
-    for (int64_t step = 0; step < steps; step++, rows += shape->batch) {
-        for (int64_t b = 0; b < shape->batch; b++) {
-            memcpy(place.x + b * shape->inputs, x + rows[b] * shape->inputs,
-                   shape->inputs * sizeof(float));
-            memcpy(place.y + b * out, y + rows[b] * shape->outputs,
-                   shape->outputs * sizeof(float));
+    int64_t out = wide(sizes->outputs);
+    lay_out(sizes, scratch, &place);
+    memcpy(place.pos_weight, member->pos_weight, sizes->outputs * sizeof(float));
+    memcpy(place.smoothing, member->smoothing, sizes->outputs * sizeof(float));
+    for (int64_t i = 0; i < sizes->batch * out; i++) place.y[i] = 1; /* where the weight is 0 */
+    float total = 0, share = 1.0f / (sizes->batch * sizes->labels);
+    for (int64_t step = 0; step < steps; step++, rows += sizes->batch) {
+        for (int64_t b = 0; b < sizes->batch; b++) {
+            memcpy(place.x + b * sizes->inputs, x + rows[b] * sizes->inputs,
+                   sizes->inputs * sizeof(float));
+            memcpy(place.y + b * out, y + rows[b] * sizes->outputs,
+                   sizes->outputs * sizeof(float));
         }
-        forward(shape, member, place, step, key);
-        total += losses(shape->batch, out, place.logits, place.y, place.pos_weight,
+        forward(sizes, member, place, step, key);
+        total += losses(sizes->batch, out, place.logits, place.y, place.pos_weight,
                         place.smoothing, member->gamma, share, place.slopes);
-        backward(shape, member, place);
-        update(shape->parameters, member, place.gradients);
+        backward(sizes, member, place);
+        update(sizes->parameters, member, place.gradients);
     }
     return total;
 }

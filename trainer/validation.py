@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from trainer.data import TrainingData
+from trainer.inference import predict_logits
 from trainer.metrics import Counts, Ranking, average_precision, confusion, rank, roc_auc
-from trainer.model import predict_logits
 from trainer.stack import Stack, member_losses
 from trainer.thresholds import (
     ThresholdMetric,

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from trainer import compiler, fit
+from trainer import compiler, fit, native
 from trainer.compiler import build
 from trainer.config import TrainConfig
 
@@ -47,7 +47,9 @@ def test_a_machine_without_a_compiler_trains_in_torch(build_anew, monkeypatch, d
     monkeypatch.setenv("CC", "no-such-compiler")
     found = build_anew()
     assert (found.library, found.how) == (None, "there is no C compiler 'no-such-compiler'")
-    monkeypatch.setattr("trainer.compiled.build", lambda: found)
+    monkeypatch.setattr("trainer.native.build", lambda: found)
+    for module in ("compiled", "inference"):
+        monkeypatch.setattr(f"trainer.{module}.library", native.library.__wrapped__)
     config = TrainConfig.create(batch_size=32, hidden_dim=16, epochs=2, lr=1e-2)
     (result,) = fit.fit(data, [config])
     assert result.stopped == "epochs"

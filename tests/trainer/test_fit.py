@@ -7,8 +7,9 @@ import torch
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
 from trainer.fit import fit
+from trainer.inference import predict_probabilities
 from trainer.metrics import confusion
-from trainer.model import flat_parameters, predict_probabilities
+from trainer.model import flat_parameters
 from trainer.stack import start_stack
 
 

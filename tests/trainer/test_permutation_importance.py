@@ -8,7 +8,8 @@ from trainer import importance
 from trainer.data import pad_columns
 from trainer.features import fit_features
 from trainer.importance import inputs_of_columns, permutation_importance
-from trainer.model import Shape, initial_parameters, layers_of, predict_probabilities
+from trainer.inference import predict_probabilities
+from trainer.model import Shape, initial_parameters, layers_of
 from trainer.table import Roles, read_table
 
 SHAPES = [Shape(9, 3, 16, 2), Shape(9, 3, 32, 1), Shape(9, 3, 16, 0)]

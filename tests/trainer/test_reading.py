@@ -85,7 +85,11 @@ def test_a_row_keeps_its_quotes_commas_and_line_breaks(tmp_path):
         ("t.csv", b"caf\xe9,ill\n1,0\n2,1\n", "header that is not UTF-8"),
         ("t.csv", b"\0\1\2", "t.csv"),
         ("t.csv.gz", b"a,ill\n1,0\n", "can't read t.csv.gz: zlib"),
-        ("t.csv.gz", gzip.compress(b"a,ill\n1,0\n2,1\n", mtime=0)[:-9], "can't read t.csv.gz: Trunc"),
+        (
+            "t.csv.gz",
+            gzip.compress(b"a,ill\n1,0\n2,1\n", mtime=0)[:-9],
+            "can't read t.csv.gz: Trunc",
+        ),
         ("t.parquet", b"a,ill\n1,0\n", "can't read t.parquet"),
     ],
 )
