@@ -3,12 +3,13 @@
     python benchmarks/shares.py [--trials 60] [--batch_size 32] [--json]
 
 A real search of the nafld study runs in one process, one torch thread, with SQLite. Every few
-milliseconds the line that it is at is looked up, innermost first: torch lets go of the lock while
-it computes, so samples fall anywhere. A line that multiplies matrices counts as products, whatever
-else the same function does as elementwise.
+milliseconds the line that it is at is looked up, innermost first: C and torch let go of the lock
+while they compute, so samples fall anywhere. steps.c says itself what it is doing; elsewhere a line
+that multiplies matrices counts as products, whatever else the same function does as elementwise.
 """
 
 import argparse
+import ctypes
 import json
 import linecache
 import sys
@@ -29,6 +30,7 @@ if not __package__:  # run as a file: what it imports lies a folder up
 from search.run import run_search
 from search.session import prepare
 from studies.definition import load_definition
+from trainer.native import library
 
 EVERY_SECONDS = 0.003
 PARTS = {  # by file, the first that is found from the innermost call outwards
@@ -59,6 +61,8 @@ PARTS = {  # by file, the first that is found from the innermost call outwards
     "trainer/fit.py": "bookkeeping",
     "search/": "bookkeeping",
 }
+IN_C = ("trainer/compiled.py", "trainer/inference.py")
+UNDER_WAY = ("products", "elementwise", "gather", "optimizer")  # as steps.c counts them
 PRODUCTS = ("bmm(", "addmm(", " @ ")
 GATHER = "index_select("
 
@@ -67,6 +71,8 @@ def part_of(frame: FrameType | None) -> str:
     """Return which part a call belongs to."""
     while frame is not None:
         path = frame.f_code.co_filename
+        if path.endswith(IN_C) and (found := library()):
+            return UNDER_WAY[ctypes.c_int.in_dll(found, "under_way").value]
         for place, part in PARTS.items():
             if place in path:
                 line = linecache.getline(path, frame.f_lineno or 0)

@@ -26,7 +26,7 @@ from studies.settings import parse_settings
 from trainer.checkpoint import json_text
 from trainer.errors import ConfigError, RaretuneError
 from trainer.interrupt import interruptible
-from trainer.terminal import result_console
+from trainer.terminal import remark_on_speed, result_console
 
 
 def search(
@@ -44,6 +44,7 @@ def search(
     definition = _definition(study, _given(overrides), parse_settings(settings))
     with interruptible() as interrupt:
         session = prepare(definition, workspace, storage, device)
+        remark_on_speed(session.experiment.data.device.type)
         if fork_from is not None:
             _fork(session, fork_from)
         with progress_view(Console(stderr=True), definition.name) as view:

@@ -17,6 +17,7 @@ from search.filesystem import network_file_system
 from search.stale import reap, stale
 from search.storage import MEMORY, RECOVER, explained, open_storage, shown, storage_file
 from trainer.checkpoint import Checkpoint, library_versions, load_checkpoint
+from trainer.compiler import build, without_compiler
 from trainer.errors import CheckpointError, ConfigError
 
 LOW_BYTES, SCARCE_BYTES = 2 * 10**9, 2 * 10**8
@@ -165,6 +166,10 @@ def _machine() -> Iterator[Finding]:
         yield Finding("ok", what)
     else:
         yield Finding("warning", what, "set OMP_NUM_THREADS=1: the small networks train no faster")
+    if build().library is None:
+        yield Finding("warning", *without_compiler())
+    else:
+        yield Finding("ok", f"trains in C: {build().how}")
     if torch.cuda.is_available():
         yield Finding("ok", f"CUDA: {torch.cuda.get_device_name(0)}")
     else:

@@ -31,6 +31,7 @@ from search.strategy import make_pruner, make_sampler
 from studies.definition import StudyDefinition
 from studies.examples import write_example
 from trainer.checkpoint import Checkpoint, library_versions
+from trainer.compiler import build
 from trainer.device import pick_device
 from trainer.errors import ConfigError
 from trainer.experiment import (
@@ -105,6 +106,7 @@ def environment() -> dict[str, str]:
         **library_versions(),
         "threads": str(torch.get_num_threads()),
         "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "steps": build().how,
     }
 
 

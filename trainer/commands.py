@@ -20,7 +20,13 @@ from trainer.monitor import epoch_view
 from trainer.page import write_page
 from trainer.reading import read_columns
 from trainer.table import Roles, Table, read_table
-from trainer.terminal import label_grid, result_console, score_sentence, shrunk_sentence
+from trainer.terminal import (
+    label_grid,
+    remark_on_speed,
+    result_console,
+    score_sentence,
+    shrunk_sentence,
+)
 from trainer.training import PICTURE, Plan, Trained, describe, load_plan, run_training, start
 
 DEFAULT_OUTPUT = Path("runs/train")
@@ -36,6 +42,7 @@ def train(given: Mapping[str, Any]) -> None:
         plan, state = load_plan(folder)
     else:
         plan = _plan(given)
+    remark_on_speed(device.type)
     with interruptible() as interrupt:
         plan, experiment = start(plan, device)
         earlier = () if state is None else state.history

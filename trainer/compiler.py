@@ -49,6 +49,11 @@ def build() -> Build:
     return Build(library, f"C compiler {version[1] if version else '?'}, {lanes} floats at once")
 
 
+def without_compiler() -> tuple[str, str]:
+    """Return what is wrong where there is no library, and what helps."""
+    return f"{build().how}, so training takes about twice as long", "install gcc or clang"
+
+
 def _run(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=MOST_SECONDS)
     return done.stdout

@@ -24,6 +24,10 @@ typedef struct {
 
 enum { WIDE = 16 }; /* sizes that run along a vector are padded to it */
 
+/* What is under way, for a thread that looks on; benchmarks/shares.py does. */
+enum { PRODUCTS, ELEMENTWISE, GATHER, OPTIMIZER };
+volatile int under_way = ELEMENTWISE;
+
 static const float BETA1 = 0.9f, BETA2 = 0.999f, EPSILON = 1e-8f;
 
 static int64_t wide(int64_t n) { return (n + WIDE - 1) / WIDE * WIDE; }
@@ -77,6 +81,7 @@ STRIP(strip_1x1, 1, 1)
 /* out (rows, columns) = a (rows, depth) b (depth, columns), plus bias (columns,) if there is one. */
 static void product(int64_t rows, int64_t depth, int64_t columns, Matrix a, const float *b,
                     const float *bias, float *out) {
+    under_way = PRODUCTS;
     for (int64_t n = 0, step; n < columns; n += step, b += step, out += step) {
         step = n + 2 * LANES <= columns ? 2 * LANES : LANES;
         const float *start = bias ? bias + n : 0;
@@ -90,6 +95,7 @@ static void product(int64_t rows, int64_t depth, int64_t columns, Matrix a, cons
             strip_1x2(rest, depth, columns, &left, b, start, &place);
         }
     }
+    under_way = ELEMENTWISE;
 }
 
 static Matrix plain(const float *at, int64_t columns) { return (Matrix){at, columns, 1}; }
@@ -263,7 +269,7 @@ static int64_t lay_out(const Sizes *sizes, float *at, Place *place) {
     };
     int64_t size = 0;
     for (uint64_t i = 0; i < sizeof(parts) / sizeof(*parts); size += parts[i++].size)
-        *parts[i].start = at + size;
+        if (at) *parts[i].start = at + size;
     return size;
 }
 
@@ -358,6 +364,7 @@ float train(const Sizes *sizes, const Member *member, const float *x, const floa
     for (int64_t i = 0; i < sizes->batch * out; i++) place.y[i] = 1; /* where the weight is 0 */
     float total = 0, share = 1.0f / (sizes->batch * sizes->labels);
     for (int64_t step = 0; step < steps; step++, rows += sizes->batch) {
+        under_way = GATHER;
         for (int64_t b = 0; b < sizes->batch; b++) {
             memcpy(place.x + b * sizes->inputs, x + rows[b] * sizes->inputs,
                    sizes->inputs * sizeof(float));
@@ -368,6 +375,7 @@ float train(const Sizes *sizes, const Member *member, const float *x, const floa
         total += losses(sizes->batch, out, place.logits, place.y, place.pos_weight,
                         place.smoothing, member->gamma, share, place.slopes);
         backward(sizes, member, place);
+        under_way = OPTIMIZER;
         update(sizes->parameters, member, place.gradients);
     }
     return total;

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from trainer.compiler import build, without_compiler
+
 COLUMNS = {
     "threshold": "threshold",
     "precision": "precision",
@@ -21,6 +23,12 @@ COLUMNS = {
 def result_console() -> Console:
     """Return stdout's console, wide enough for whole tables where it is no terminal."""
     return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def remark_on_speed(device_type: str) -> None:
+    """Say on stderr if training could be faster here, and how."""
+    if device_type == "cpu" and build().library is None:
+        print("; ".join(without_compiler()), file=sys.stderr)
 
 
 def can_animate(console: Console) -> bool:

@@ -12,6 +12,7 @@ from search.reporting import ask, set_attributes
 from search.stale import OWNER, owner
 from search.storage import default_url, open_storage, open_study
 from trainer.checkpoint import save_checkpoint
+from trainer.compiler import Build
 from trainer.config import TrainConfig
 from trainer.experiment import SplitSettings, make_checkpoint, prepare_experiment
 from trainer.fit import fit
@@ -116,3 +117,12 @@ def test_other_versions_little_disk_many_threads_are_warned_of(workspace, monkey
     assert "now 9.9" in versions.what
     assert "1.0 GB free" in disk.what
     assert "OMP_NUM_THREADS=8" in threads.what
+
+
+def test_a_machine_without_a_compiler_is_told_what_it_misses(tmp_path, monkeypatch):
+    missing = Build(None, "there is no C compiler 'cc'")
+    for module in ("search.doctor", "trainer.compiler"):
+        monkeypatch.setattr(f"{module}.build", lambda: missing)
+    (finding,) = bad(examine(default_url(tmp_path), tmp_path))
+    assert (finding.level, finding.remedy) == ("warning", "install gcc or clang")
+    assert finding.what.startswith("there is no C compiler 'cc', so")

@@ -1,4 +1,7 @@
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +65,18 @@ def test_a_compiler_that_fails_is_named_with_its_first_words(build_anew, monkeyp
     script.chmod(0o755)
     monkeypatch.setenv("CC", str(script))
     assert build_anew().how == f"'{script}' failed: out of order"
+
+
+def test_a_run_without_a_compiler_says_once_that_it_is_slow(table_csv, tmp_path):
+    command = [Path(sys.executable).with_name("raretune"), "train", "--csv_path", table_csv]
+    flags = ["--label", "rare", "--label", "rarer", "--epochs", "2", "--output_dir", tmp_path]
+    done = subprocess.run(
+        [*command, *flags],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "CC": "no-such-compiler"},
+    )
+    assert done.stderr.count("no C compiler 'no-such-compiler', so training takes") == 1
+    assert "install gcc or clang" in done.stderr
+    assert "Validated macro-F1" in done.stdout
