@@ -1,19 +1,23 @@
 """steps.c as a library in this process, compiled for this very processor and then kept.
 
-The compiler is `cc`, or what $CC names. What it made is kept in the user's cache folder, under a
-name that changes with the source, the compiler and the processor.
+The compiler is what $CC names, or `cc`, or Clang as the package ziglang brings it. What it made is
+kept in the user's cache folder, under a name that changes with the source, the compiler and the
+processor.
 """
 
 import ctypes
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("steps.c")
@@ -35,15 +39,15 @@ class Build:
 @cache
 def build() -> Build:
     """Return this process's build, made at the first call."""
-    compiler = os.environ.get("CC", "cc").split()
+    compiler = _compiler()
     try:
         macros = _run([*compiler, *FLAGS, "-dM", "-E", "-xc", os.devnull])
         library = _load(compiler, macros)
     except FileNotFoundError:
-        return Build(None, f"there is no C compiler {compiler[0]!r}")
+        return Build(None, f"there is no C compiler {shlex.join(compiler)}")
     except (OSError, subprocess.SubprocessError) as error:
         output = getattr(error, "stderr", None) or str(error)
-        return Build(None, f"{compiler[0]!r} failed: {output.strip().splitlines()[0]}")
+        return Build(None, f"{shlex.join(compiler)} failed: {output.strip().splitlines()[0]}")
     version = re.search(r'__VERSION__ "(.*)"', macros)
     lanes = ctypes.c_int.in_dll(library, "lanes").value
     return Build(library, f"C compiler {version[1] if version else '?'}, {lanes} floats at once")
@@ -51,7 +55,18 @@ def build() -> Build:
 
 def without_compiler() -> tuple[str, str]:
     """Return what is wrong where there is no library, and what helps."""
-    return f"{build().how}, so training takes about twice as long", "install gcc or clang"
+    return (
+        f"{build().how}, so training takes about twice as long",
+        'install gcc or clang, or run: pip install "raretune[compiler]"',
+    )
+
+
+def _compiler() -> list[str]:
+    if named := shlex.split(os.environ.get("CC", "")):
+        return named
+    if shutil.which("cc") is None and find_spec("ziglang") is not None:
+        return [sys.executable, "-m", "ziglang", "cc"]
+    return ["cc"]
 
 
 def _run(command: list[str]) -> str:

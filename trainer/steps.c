@@ -22,7 +22,7 @@ typedef struct {
     int64_t drop; /* of 256 units */
 } Member;
 
-enum { WIDE = 16 }; /* sizes that run along a vector are padded to it */
+enum { PADDING = 16 }; /* sizes that run along a vector are multiples of it */
 
 /* What is under way, for a thread that looks on; benchmarks/shares.py does. */
 enum { PRODUCTS, ELEMENTWISE, GATHER, OPTIMIZER };
@@ -30,16 +30,18 @@ volatile int under_way = ELEMENTWISE;
 
 static const float BETA1 = 0.9f, BETA2 = 0.999f, EPSILON = 1e-8f;
 
-static int64_t wide(int64_t n) { return (n + WIDE - 1) / WIDE * WIDE; }
+static int64_t padded(int64_t n) { return (n + PADDING - 1) / PADDING * PADDING; }
 
 /* --- products ------------------------------------------------------------------------------- */
 
 #if defined(__AVX512F__)
-enum { LANES = 16 };
+enum { LANES = 16, HIGH = 8 }; /* HIGH x 2 vectors of sums, and what they need, fill the registers */
 #elif defined(__AVX__)
-enum { LANES = 8 };
+enum { LANES = 8, HIGH = 4 };
+#elif defined(__aarch64__)
+enum { LANES = 4, HIGH = 8 };
 #else
-enum { LANES = 4 };
+enum { LANES = 4, HIGH = 4 };
 #endif
 
 const int lanes = LANES;
@@ -73,10 +75,10 @@ typedef struct {
         return rows;                                                                               \
     }
 
-STRIP(strip_8x2, 8, 2)
-STRIP(strip_8x1, 8, 1)
-STRIP(strip_1x2, 1, 2)
-STRIP(strip_1x1, 1, 1)
+STRIP(high_and_wide, HIGH, 2)
+STRIP(high, HIGH, 1)
+STRIP(wide, 1, 2)
+STRIP(single, 1, 1)
 
 /* out (rows, columns) = a (rows, depth) b (depth, columns), plus bias (columns,) if there is one. */
 static void product(int64_t rows, int64_t depth, int64_t columns, Matrix a, const float *b,
@@ -88,11 +90,11 @@ static void product(int64_t rows, int64_t depth, int64_t columns, Matrix a, cons
         float *place = out;
         Matrix left = a;
         if (step == LANES) {
-            int64_t rest = strip_8x1(rows, depth, columns, &left, b, start, &place);
-            strip_1x1(rest, depth, columns, &left, b, start, &place);
+            int64_t rest = high(rows, depth, columns, &left, b, start, &place);
+            single(rest, depth, columns, &left, b, start, &place);
         } else {
-            int64_t rest = strip_8x2(rows, depth, columns, &left, b, start, &place);
-            strip_1x2(rest, depth, columns, &left, b, start, &place);
+            int64_t rest = high_and_wide(rows, depth, columns, &left, b, start, &place);
+            wide(rest, depth, columns, &left, b, start, &place);
         }
     }
     under_way = ELEMENTWISE;
@@ -256,7 +258,7 @@ static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Lays out `place` from `at` on, if there is one; returns how many floats that takes. */
 static int64_t lay_out(const Sizes *sizes, float *at, Place *place) {
-    int64_t out = wide(sizes->outputs), hidden = sizes->batch * sizes->hidden;
+    int64_t out = padded(sizes->outputs), hidden = sizes->batch * sizes->hidden;
     int64_t slopes = larger(sizes->batch * out, hidden);
     struct { float **start; int64_t size; } parts[] = {
         {&place->x, sizes->batch * sizes->inputs}, {&place->y, sizes->batch * out},
@@ -292,7 +294,7 @@ static void forward(const Sizes *sizes, const Member *member, Place place, int64
         reads = hidden;
     }
     Layer last = layer_of(sizes, member->parameters, sizes->layers);
-    int64_t out = wide(sizes->outputs);
+    int64_t out = padded(sizes->outputs);
     transpose(last.outputs, last.inputs, out, last.weight, place.last);
     memcpy(place.bias, last.bias, last.outputs * sizeof(float));
     product(sizes->batch, last.inputs, out, plain(reads, last.inputs), place.last, place.bias,
@@ -302,7 +304,7 @@ static void forward(const Sizes *sizes, const Member *member, Place place, int64
 /* Backward from place.slopes, those of the logits, to the gradients. */
 static void backward(const Sizes *sizes, const Member *member, Place place) {
     float *slopes = place.slopes, *spare = place.spare, scale = 256.0f / (256 - member->drop);
-    int64_t units = sizes->batch * sizes->hidden, columns = wide(sizes->outputs);
+    int64_t units = sizes->batch * sizes->hidden, columns = padded(sizes->outputs);
     for (int64_t i = sizes->layers; i >= 0; i--, columns = sizes->hidden) {
         Layer layer = layer_of(sizes, member->parameters, i);
         Layer gradient = layer_of(sizes, place.gradients, i);
@@ -343,7 +345,7 @@ void predict(const Sizes *sizes, float *parameters, float *x, int64_t rows, floa
         if (rows < part.batch) part.batch = rows;
         forward(&part, &member, place, 0, 0);
         for (int64_t row = 0; row < part.batch; row++, logits += part.labels)
-            memcpy(logits, place.logits + row * wide(part.outputs), part.labels * sizeof(float));
+            memcpy(logits, place.logits + row * padded(part.outputs), part.labels * sizeof(float));
     }
 }
 
@@ -357,7 +359,7 @@ void predict(const Sizes *sizes, float *parameters, float *x, int64_t rows, floa
 float train(const Sizes *sizes, const Member *member, const float *x, const float *y,
             const int64_t *rows, int32_t key, int64_t steps, float *scratch) {
     Place place;
-    int64_t out = wide(sizes->outputs);
+    int64_t out = padded(sizes->outputs);
     lay_out(sizes, scratch, &place);
     memcpy(place.pos_weight, member->pos_weight, sizes->outputs * sizeof(float));
     memcpy(place.smoothing, member->smoothing, sizes->outputs * sizeof(float));

@@ -124,5 +124,6 @@ def test_a_machine_without_a_compiler_is_told_what_it_misses(tmp_path, monkeypat
     for module in ("search.doctor", "trainer.compiler"):
         monkeypatch.setattr(f"{module}.build", lambda: missing)
     (finding,) = bad(examine(default_url(tmp_path), tmp_path))
-    assert (finding.level, finding.remedy) == ("warning", "install gcc or clang")
+    assert finding.level == "warning"
+    assert "install gcc or clang" in finding.remedy
     assert finding.what.startswith("there is no C compiler 'cc', so")

@@ -49,7 +49,7 @@ def test_it_works_where_nothing_can_be_kept(build_anew, tmp_path):
 def test_a_machine_without_a_compiler_trains_in_torch(build_anew, monkeypatch, data):
     monkeypatch.setenv("CC", "no-such-compiler")
     found = build_anew()
-    assert (found.library, found.how) == (None, "there is no C compiler 'no-such-compiler'")
+    assert (found.library, found.how) == (None, "there is no C compiler no-such-compiler")
     monkeypatch.setattr("trainer.native.build", lambda: found)
     for module in ("compiled", "inference"):
         monkeypatch.setattr(f"trainer.{module}.library", native.library.__wrapped__)
@@ -64,7 +64,16 @@ def test_a_compiler_that_fails_is_named_with_its_first_words(build_anew, monkeyp
     script.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('out of order\\nat line 2')\n")
     script.chmod(0o755)
     monkeypatch.setenv("CC", str(script))
-    assert build_anew().how == f"'{script}' failed: out of order"
+    assert build_anew().how == f"{script} failed: out of order"
+
+
+def test_a_compiler_from_pypi_stands_in_where_there_is_no_other(monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(compiler, "find_spec", lambda name: name == "ziglang")
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert compiler._compiler() == ["cc"]
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
+    assert compiler._compiler() == [sys.executable, "-m", "ziglang", "cc"]
 
 
 def test_a_run_without_a_compiler_says_once_that_it_is_slow(table_csv, tmp_path):
@@ -77,6 +86,6 @@ def test_a_run_without_a_compiler_says_once_that_it_is_slow(table_csv, tmp_path)
         check=True,
         env={**os.environ, "CC": "no-such-compiler"},
     )
-    assert done.stderr.count("no C compiler 'no-such-compiler', so training takes") == 1
+    assert done.stderr.count("no C compiler no-such-compiler, so training takes") == 1
     assert "install gcc or clang" in done.stderr
     assert "Validated macro-F1" in done.stdout
