@@ -301,6 +301,22 @@ static void forward(const Sizes *sizes, const Member *member, Place place, int64
             place.logits);
 }
 
+/* out (batch, inputs) = slopes (batch, outputs) times a hidden layer's weights, transposed. Turns
+   what is smaller, the weights or both slopes, in `turned` (outputs, outputs). */
+static void pass_through(int64_t batch, Layer layer, const float *slopes, float *turned,
+                         float *out) {
+    float *half = turned + layer.inputs * layer.outputs / 2;
+    if (2 * batch <= layer.outputs && batch % LANES == 0) {
+        transpose(batch, layer.outputs, batch, slopes, turned);
+        product(layer.inputs, layer.outputs, batch, plain(layer.weight, layer.outputs), turned, 0,
+                half);
+        transpose(layer.inputs, batch, layer.inputs, half, out);
+    } else {
+        transpose(layer.inputs, layer.outputs, layer.inputs, layer.weight, turned);
+        product(batch, layer.outputs, layer.inputs, plain(slopes, layer.outputs), turned, 0, out);
+    }
+}
+
 /* Backward from place.slopes, those of the logits, to the gradients. */
 static void backward(const Sizes *sizes, const Member *member, Place place) {
     float *slopes = place.slopes, *spare = place.spare, scale = 256.0f / (256 - member->drop);
@@ -308,7 +324,7 @@ static void backward(const Sizes *sizes, const Member *member, Place place) {
     for (int64_t i = sizes->layers; i >= 0; i--, columns = sizes->hidden) {
         Layer layer = layer_of(sizes, member->parameters, i);
         Layer gradient = layer_of(sizes, place.gradients, i);
-        float *reads = i ? place.hidden + (i - 1) * units : place.x, *turned = layer.weight;
+        float *reads = i ? place.hidden + (i - 1) * units : place.x;
         if (i == sizes->layers)
             product(layer.outputs, sizes->batch, layer.inputs, transposed(slopes, columns), reads,
                     0, gradient.weight);
@@ -317,12 +333,11 @@ static void backward(const Sizes *sizes, const Member *member, Place place) {
                     slopes, 0, gradient.weight);
         sum_rows(sizes->batch, columns, layer.outputs, slopes, gradient.bias);
         if (!i) return;
-        if (i < sizes->layers) {
-            turned = place.turned;
-            transpose(layer.inputs, layer.outputs, layer.inputs, layer.weight, turned);
-        }
-        product(sizes->batch, layer.outputs, layer.inputs, plain(slopes, columns), turned, 0,
-                spare);
+        if (i == sizes->layers)
+            product(sizes->batch, layer.outputs, layer.inputs, plain(slopes, columns),
+                    layer.weight, 0, spare);
+        else
+            pass_through(sizes->batch, layer, slopes, place.turned, spare);
         pass_back(units, place.hidden + (i - 1) * units, scale, spare);
         float *done = slopes;
         slopes = spare, spare = done;
