@@ -15,13 +15,13 @@ def test_the_tree_lists_every_module_and_nothing_else():
     for line in block.splitlines():
         if found := re.match(r"(\w+)/ ", line):
             package = found[1]
-        elif found := re.match(r"  (\S+\.(?:py|toml)) +\S", line):
+        elif found := re.match(r"  (\S+\.(?:py|c|toml)) +\S", line):
             listed.add(f"{package}/{found[1]}")
     there = {
         f"{package}/{path.name}"
         for package in ("trainer", "studies", "search")
         for path in (ROOT / package).iterdir()
-        if path.suffix in (".py", ".toml") and path.name != "__init__.py"
+        if path.suffix in (".py", ".c", ".toml") and path.name != "__init__.py"
     }
     assert listed == there
 

@@ -22,8 +22,8 @@ LOSS_TYPES: tuple[LossType, ...] = get_args(LossType)
 class TrainConfig(BaseModel):
     """Hyperparameters of one run; every field's range is in its declaration.
 
-    `hidden_dim` and `batch_size` may be any size, but only multiples of 16 train bit for bit alike
-    alone and in a stack. `num_layers` counts hidden layers: 0 is logistic regression.
+    `batch_size` may be any size, but without a compiler only multiples of 16 train bit for bit
+    alike alone and in a stack. `num_layers` counts hidden layers: 0 is logistic regression.
     `weight_method` none means that each row is drawn once an epoch, any other one that rows are
     drawn with replacement. Class weights apply to weighted_bce and, as its alpha, to focal.
     """

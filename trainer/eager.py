@@ -58,6 +58,7 @@ def _masks_of(stack: Stack) -> Callable[[Tensor, int], Tensor | None]:
     """
     drops = [dropped_of_256(config) for config in stack.configs]
     device = stack.parameters.device
+    least = torch.tensor(drops, dtype=torch.uint8, device=device)[:, None]
     scale = torch.tensor([256 / (256 - drop) for drop in drops], device=device)[:, None]
 
     def masks(keys: Tensor, steps: int) -> Tensor | None:
@@ -66,8 +67,7 @@ def _masks_of(stack: Stack) -> Callable[[Tensor, int], Tensor | None]:
         sizes = (steps, stack.shape.num_layers, stack.batch_size, stack.shape.hidden)
         drawn = random_bytes(keys, math.prod(sizes))
         kept = torch.empty(drawn.shape, device=device)
-        for member, bytes_, drop in zip(kept, drawn, drops, strict=True):
-            torch.ge(bytes_, drop, out=member)
+        torch.ge(drawn, least, out=kept)
         return kept.mul_(scale).view(-1, *sizes).movedim(0, 2)
 
     return masks
