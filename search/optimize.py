@@ -1,8 +1,9 @@
-"""Ask a wave of trials, train it as one stack, until the study has its trials.
+"""Ask a wave of trials, train it side by side, until the study has its trials.
 
-A wave's first trial is asked freely; the others with its structural hyperparameters, so that they
-share a stack. In each epoch every member reports before any is judged: the order within a wave
-changes no decision. Places that pruned and finished trials leave are filled with new trials.
+A wave's trials are asked freely where steps run in C. Where they run in torch, only the first is;
+the others share its structural hyperparameters and so its stack. In each epoch every member reports
+before any is judged: the order within a wave changes no decision. Places that pruned and finished
+trials leave are filled with new trials.
 """
 
 from collections import deque
@@ -22,6 +23,7 @@ from search.stale import claim, give_back
 from search.wave import Asked, Wave
 from studies.definition import StudyDefinition
 from trainer.data import TrainingData
+from trainer.epoch import stacks_pay
 from trainer.fit import TrainResult
 
 STACKS_A_WAVE = 2  # trials a wave may have in all, in stacks
@@ -62,7 +64,8 @@ class Search:
         self.space = {key: space[key] for key in space if key not in self.disputed}
         self.progress = Progress(definition.budget.trials, definition.budget.timeout_seconds)
         self.stack = definition.stack
-        self._held: deque[Asked] = deque()  # asked, but of another shape than the wave before
+        self.one_shape = stacks_pay(data.device)
+        self._held: deque[Asked] = deque()  # asked, but of no shape that fits the wave before
 
     def run(self) -> Progress:
         """Search until the budget's number of trials is done in all, or `should_stop` says so."""
@@ -108,27 +111,25 @@ class Search:
         )
 
     def _ask_wave(self) -> list[Asked]:
-        """Return trials of one shape, a stack of them at most; a shape held back goes first."""
+        """Return trials that fit together, at most a stack; one that was held back goes first."""
         wave = [self._held.popleft() if self._held else self._ask({})]
-        key = wave[0].config.stack_key
-        for asked in [asked for asked in self._held if asked.config.stack_key == key]:
+        for asked in [asked for asked in self._held if self._fits(asked, wave)]:
             if len(wave) < self.stack:
                 self._held.remove(asked)
                 wave.append(asked)
         self.progress.count(self.study)
         for _ in range(min(self.stack - len(wave) - len(self._held), self.progress.left)):
             asked = self._ask(self._shape(wave[0]))
-            (wave if asked.config.stack_key == key else self._held).append(asked)
+            (wave if self._fits(asked, wave) else self._held).append(asked)
         return wave
 
     def _ask_more(self, wave: Sequence[Asked], free: int) -> list[Asked]:
-        """Ask trials of a wave's shape for its free places, unless it has had enough of them."""
+        """Ask trials that fit a wave for its free places, unless it has had enough of them."""
         allowed = self.stack * STACKS_A_WAVE - len(wave)
         joining: list[Asked] = []
         for _ in range(min(free, allowed, self.progress.left)):
             asked = self._ask(self._shape(wave[0]))
-            same = asked.config.stack_key == wave[0].config.stack_key
-            (joining if same else self._held).append(asked)
+            (joining if self._fits(asked, wave) else self._held).append(asked)
         self._begin(joining)
         return joining
 
@@ -160,4 +161,11 @@ class Search:
 
     def _shape(self, asked: Asked) -> dict[str, Any]:
         """Return what the other trials of its wave must share with a trial."""
-        return {key: getattr(asked.config, key) for key in STRUCTURAL if key in self.space}
+        shared = STRUCTURAL if self.one_shape else ()
+        return {key: getattr(asked.config, key) for key in shared if key in self.space}
+
+    def _fits(self, asked: Asked, wave: Sequence[Asked]) -> bool:
+        """Whether a trial can train beside those of a wave."""
+        own, first = asked.config, wave[0].config
+        same_shape = not self.one_shape or own.stack_key == first.stack_key
+        return same_shape and own.decision_key == first.decision_key

@@ -1,10 +1,8 @@
 """A trial trained again: is it the same, bit for bit, and what is it worth over seeds?"""
 
 import statistics
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from search.export import train_again
 from search.objective import value_of
@@ -82,30 +80,21 @@ def refit(session: Session, record: TrialRecord) -> Checkpoint:
 
 
 def over_seeds(session: Session, records: Sequence[TrialRecord], seeds: int) -> list[OverSeeds]:
-    """Train each trial with `seeds` fresh seeds, in stacks, best mean first.
+    """Train each trial with `seeds` fresh seeds, side by side, best mean first.
 
     The best of a hundred noisy scores is partly luck, and its mean over fresh seeds is not. Epochs
     are those of the config, however early the trial ended.
     """
-    stacks: dict[tuple[object, ...], list[tuple[TrialRecord, TrainConfig]]] = defaultdict(list)
+    found = []
     for record in records:
         config = TrainConfig.create(**record.config)
-        for i in range(seeds):
-            seed = trial_seed(session.definition.seed, FIRST_FRESH_SEED + i)
-            fresh = config.model_copy(update={"seed": seed})
-            stacks[config.stack_key].append((record, fresh))
-    values: dict[int, list[float]] = defaultdict(list)
-    for members in stacks.values():
-        for (record, _), result in zip(members, _in_stacks(session, members), strict=True):
-            values[record.number].append(value_of(result, session.definition.objective))
-    found = [OverSeeds(r.number, r.value or 0.0, values[r.number]) for r in records]
+        fresh = [
+            config.model_copy(update={"seed": trial_seed(session.definition.seed, number)})
+            for number in range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds)
+        ]
+        values = [
+            value_of(result, session.definition.objective)
+            for result in fit(session.experiment.data, fresh)
+        ]
+        found.append(OverSeeds(record.number, record.value or 0.0, values))
     return sorted(found, key=lambda one: -one.mean)
-
-
-def _in_stacks(session: Session, members: Sequence[tuple[Any, TrainConfig]]) -> list[TrainResult]:
-    size = session.definition.stack
-    configs = [config for _, config in members]
-    results: list[TrainResult] = []
-    for start in range(0, len(configs), size):
-        results += fit(session.experiment.data, configs[start : start + size])
-    return results

@@ -1,4 +1,4 @@
-"""One wave: trials of one shape that train as a stack, report every epoch, are judged and told."""
+"""One wave: trials that train side by side, report every epoch, are judged and told."""
 
 import math
 import time
@@ -41,10 +41,10 @@ class Asked:
 
 @dataclass
 class Wave:
-    """The members of a stack, and those that join it, by their place in `fit`.
+    """The trials that begin together, and those that join them, by their place in `fit`.
 
-    `ask_more` is asked for so many trials of the same shape as places are free; `on_result` hears
-    of every trial that ends complete.
+    `ask_more` is asked for so many trials that fit as places are free; `on_result` hears of every
+    trial that ends complete.
     """
 
     study: optuna.Study

@@ -78,14 +78,12 @@ class TrainConfig(BaseModel):
     @property
     def stack_key(self) -> tuple[object, ...]:
         """What the members of one stack must have in common; all else is free within a stack."""
-        width = self.hidden_dim if self.num_layers else 0
-        return (
-            self.batch_size,
-            self.num_layers,
-            width,
-            self.optimize_thresholds,
-            self.threshold_metric,
-        )
+        return self.batch_size, self.num_layers, self.hidden_dim if self.num_layers else 0
+
+    @property
+    def decision_key(self) -> tuple[bool, str]:
+        """What all that train side by side must have in common: how thresholds are chosen."""
+        return self.optimize_thresholds, self.threshold_metric
 
 
 def invalid(error: ValidationError, prefix: str = "") -> ConfigError:

@@ -1,4 +1,4 @@
-"""Train K configurations as one stack; a single run is a stack of one.
+"""Train K configurations side by side; a single run is K = 1.
 
     results = fit(data, configs, on_epoch)
 
@@ -19,22 +19,22 @@ from torch import Tensor
 
 from trainer.config import TrainConfig
 from trainer.data import TrainingData
-from trainer.epoch import train_epoch
 from trainer.errors import CheckpointError, ConfigError
 from trainer.evaluation import Evaluation
 from trainer.inference import predict_probabilities
 from trainer.judgement import judge
 from trainer.model import Shape, named_parameters
-from trainer.stack import Stack, start_stack
+from trainer.stack import Stack
+from trainer.stacks import Stacks
 from trainer.state import HistoryRow, RunState
-from trainer.validation import Validation, validate
+from trainer.validation import Validation
 
 StopReason = Literal["epochs", "patience", "caller", "non_finite"]
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One epoch of a stack: who ran, which epoch of theirs it was, how they score.
+    """One epoch: who ran, which epoch of theirs it was, how they score.
 
     `members`, K of them, count the configs given to `fit`, then those that joined, in their order.
     `epochs` (K,) count from 1; `scores` maps the names of `Validation.macro` to (K,) values; `loss`
@@ -145,10 +145,11 @@ def fit(
 ) -> list[TrainResult]:
     """Train the configs together and return their results in the same order.
 
-    The configs must share their `stack_key` (ConfigError). `on_epoch` gets an EpochReport after
-    each epoch and returns K booleans: which of `report.members` go on. `on_result` gets a member
-    and its result as soon as it leaves. `refill` is then asked for up to so many configs of the
-    same `stack_key` as places are free; their results follow those of the first configs.
+    Configs of one `stack_key` train as one stack; all must share their `decision_key`
+    (ConfigError). `on_epoch` gets an EpochReport after each epoch and returns K booleans: which of
+    `report.members` go on. `on_result` gets a member and its result as soon as it leaves. `refill`
+    is then asked for up to so many configs as places are free; their results follow those of the
+    first configs.
 
     With `keep_last`, each epoch counts as better than those before: for a run whose length is known
     and whose validation rows are not to choose anything.
@@ -158,42 +159,39 @@ def fit(
     """
     if not configs:
         return []
-    _check_shape(configs, configs[0])
-    stack = start_stack(data, configs)
-    runs = [_Run(config, keep_last) for config in configs]
-    results: dict[int, TrainResult] = {}
+    stacks, runs, results = Stacks(data), list[_Run](), dict[int, TrainResult]()
+
+    def join(joining: Sequence[TrainConfig]) -> None:
+        _check_thresholds(joining, configs[0])
+        stacks.add(range(len(runs), len(runs) + len(joining)), joining)
+        runs.extend(_Run(config, keep_last) for config in joining)
+
+    def leave(members: Sequence[int]) -> None:
+        for member in members:
+            results[member] = _finish(runs[member], data, stacks.place(member)[0].shape)
+            if on_result is not None:
+                on_result(member, results[member])
+        stacks.drop(members)
+
+    join(configs)
     if resume is not None:
-        _restore(stack, runs[0], resume)
-    members = [member for member, run in enumerate(runs) if run.stopped is None]
-    results |= {
-        member: _finish(run, data, stack.shape) for member, run in enumerate(runs) if run.stopped
-    }
-    while members:
-        loss = train_epoch(stack, data).tolist()
-        report = _report(members, runs, loss, validate(stack, data))
-        for k, member in enumerate(members):
-            runs[member].record(_history_row(report, k, data.labels), stack.parameters[k])
+        _restore(stacks.place(0)[0], runs[0], resume)
+        leave([0] if runs[0].stopped else [])
+    while members := stacks.members:
+        loss = stacks.train_epoch().tolist()
+        report = _report(members, runs, loss, stacks.validate())
+        for k, (member, parameters) in enumerate(zip(members, stacks.parameters(), strict=True)):
+            runs[member].record(_history_row(report, k, data.labels), parameters)
         if on_state is not None:
-            on_state(_state(stack, runs[0]))
+            on_state(_state(stacks.place(0)[0], runs[0]))
         if on_epoch is not None:
             for member, goes_on in zip(members, on_epoch(report), strict=True):
                 if not goes_on and runs[member].stopped is None:
                     runs[member].stopped = "caller"
-        stay = [k for k, member in enumerate(members) if runs[member].stopped is None]
-        leave = [member for member in members if runs[member].stopped is not None]
-        if not leave:
-            continue
-        for member in leave:
-            results[member] = _finish(runs[member], data, stack.shape)
-            if on_result is not None:
-                on_result(member, results[member])
-        stack, members = stack.select(stay), [members[k] for k in stay]
-        joining = list(refill(len(leave))) if refill is not None else []
-        if joining:
-            _check_shape(joining, configs[0])
-            stack = stack.join(start_stack(data, joining))
-            members += range(len(runs), len(runs) + len(joining))
-            runs += [_Run(config, keep_last) for config in joining]
+        left = [member for member in members if runs[member].stopped is not None]
+        leave(left)
+        if left and refill is not None:
+            join(list(refill(len(left))))
     return [results[member] for member in range(len(runs))]
 
 
@@ -225,12 +223,12 @@ def _restore(stack: Stack, run: _Run, state: RunState) -> None:
     run.restore(replace(state, best_parameters=moved))
 
 
-def _check_shape(configs: Sequence[TrainConfig], first: TrainConfig) -> None:
+def _check_thresholds(configs: Sequence[TrainConfig], first: TrainConfig) -> None:
     for config in configs:
-        if config.stack_key != first.stack_key:
+        if config.decision_key != first.decision_key:
             raise ConfigError(
-                f"configs of one stack must share batch size, depth, width and threshold metric, "
-                f"got {first.stack_key} and {config.stack_key}"
+                "configs that train side by side must share optimize_thresholds and "
+                f"threshold_metric, got {first.decision_key} and {config.decision_key}"
             )
 
 

@@ -1,6 +1,6 @@
 """What a stack is worth on the validation rows, member by member, after each epoch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,16 +35,20 @@ class Validation:
     predicted_share: Tensor
 
 
-def validate(stack: Stack, data: TrainingData) -> Validation:
-    """Score every member of a stack on the validation rows."""
-    logits = predict_logits(stack.parameters, stack.shape, data.x_validation)
+def validate(stacks: Sequence[Stack], data: TrainingData) -> Validation:
+    """Score every member of some stacks on the validation rows, K of them in all.
+
+    They must share their `decision_key`.
+    """
+    logits = [predict_logits(stack.parameters, stack.shape, data.x_validation) for stack in stacks]
     losses = [
-        member_losses(logits[k : k + 1], data.y_validation[None], stack, slice(k, k + 1))
+        member_losses(of_stack[k : k + 1], data.y_validation[None], stack, slice(k, k + 1))
+        for stack, of_stack in zip(stacks, logits, strict=True)
         for k in range(len(stack))
     ]
-    probabilities = torch.stack([torch.sigmoid(member) for member in logits])
+    probabilities = torch.stack([torch.sigmoid(m) for of_stack in logits for m in of_stack])
     ranking = rank(probabilities, data.y_validation, data.folds)
-    first = stack.configs[0]
+    first = stacks[0].configs[0]
     metric = parse_threshold_metric(first.threshold_metric)
     thresholds = choose_thresholds(ranking, metric, optimize=first.optimize_thresholds)
     tuned = confusion(probabilities, data.y_validation, thresholds)

@@ -14,6 +14,7 @@ from search.stale import reap
 from search.storage import default_url, open_storage, open_study
 from search.strategy import make_pruner, make_sampler
 from studies.definition import load_definition
+from trainer.compiler import build
 from trainer.fit import fit
 
 
@@ -39,6 +40,13 @@ def make_study(definition, url="memory"):
 
 def summary(study):
     return [(t.number, t.state, t.params, t.values, t.intermediate_values) for t in study.trials]
+
+
+@pytest.fixture
+def in_torch(monkeypatch):
+    """Search as where there is no compiler."""
+    monkeypatch.setattr("trainer.epoch.library", lambda: None)
+    monkeypatch.setattr("trainer.compiled.library", lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -116,13 +124,25 @@ def test_a_baseline_that_is_lost_is_tried_again_as_plain_bce(data):
     assert "loss_type" not in again.params
 
 
-def test_trials_of_a_stack_share_its_shape(searched):
-    study, _ = searched
+def shapes_side_by_side(study):
+    """How many shapes trained beside each trial, itself among them."""
+    shape, counts = ("batch_size", "hidden_dim", "num_layers"), []
     for trial in study.trials:
         neighbours = [study.trials[number] for number in trial.user_attrs["stack"]]
         assert trial in neighbours
-        shape = ("batch_size", "hidden_dim", "num_layers")
-        assert len({tuple(n.params[key] for key in shape) for n in neighbours}) == 1
+        counts.append(len({tuple(n.params[key] for key in shape) for n in neighbours}))
+    return counts
+
+
+def test_in_torch_trials_that_train_side_by_side_share_a_shape(data, in_torch):
+    study = make_study(define())
+    Search(study, data, define()).run()
+    assert set(shapes_side_by_side(study)) == {1}
+
+
+@pytest.mark.skipif(build().library is None, reason=build().how)
+def test_in_c_trials_of_all_shapes_train_side_by_side(searched):
+    assert max(shapes_side_by_side(searched[0])) > 1
 
 
 def test_the_value_is_the_objective_at_the_best_epoch(searched):
@@ -200,7 +220,7 @@ def test_a_second_run_goes_on_to_the_total_with_fresh_draws(data, tmp_path):
     assert len(study.trials) == 10
 
 
-def test_a_stop_tells_every_running_trial_with_what_it_has(data):
+def test_a_stop_tells_every_running_trial_with_what_it_has(data, in_torch):
     epochs = []
     definition = define(stack=3, space={"batch_size": [16, 32]})
     study = make_study(definition)

@@ -153,9 +153,31 @@ def test_a_member_that_takes_a_free_place_trains_as_if_alone(data):
     assert [result.config for result in results[3:]] == [STACK[3], STACK[1], STACK[6]]
 
 
-def test_a_member_of_another_shape_may_not_join(data):
-    with pytest.raises(ConfigError, match="share batch size"):
-        fit(data, [config(0, epochs=1)], refill=lambda free: [config(1, hidden_dim=64)])
+def test_members_of_other_shapes_train_beside_it_as_if_alone(data):
+    shapes = [{}, {"batch_size": 16}, {"num_layers": 0}, {"hidden_dim": 48, "num_layers": 3}]
+    mixed = [member.model_copy(update=shapes[i % 4]) for i, member in enumerate(STACK)]
+    waiting, seen = [config(9, hidden_dim=64), config(10)], []
+
+    def refill(free):
+        joining = waiting[:free]
+        del waiting[:free]
+        return joining
+
+    def watch(report):
+        seen.append(set(report.members))
+        return [True] * len(report.members)
+
+    results = fit(data, mixed, watch, refill=refill)
+    assert [result.config for result in results[8:]] == [config(9, hidden_dim=64), config(10)]
+    assert seen[0] == set(range(8))
+    for result in results:
+        assert_bitwise_equal(result, fit(data, [result.config])[0])
+
+
+def test_a_member_that_is_decided_otherwise_may_not_join(data):
+    other = config(1, threshold_metric="f2")
+    with pytest.raises(ConfigError, match="share optimize_thresholds"):
+        fit(data, [config(0, epochs=1)], refill=lambda free: [other])
 
 
 def test_the_best_epoch_is_kept_not_the_last(data):
@@ -192,6 +214,6 @@ def test_without_optimised_thresholds_the_cut_is_one_half(data):
     assert result.scores["macro_f1"] == result.scores["tuned_macro_f1"]
 
 
-def test_members_of_different_shape_are_refused(data):
-    with pytest.raises(ConfigError, match="share batch size"):
-        fit(data, [config(0), config(1, hidden_dim=64)])
+def test_members_that_are_decided_otherwise_are_refused(data):
+    with pytest.raises(ConfigError, match="share optimize_thresholds"):
+        fit(data, [config(0), config(1, optimize_thresholds=False)])
