@@ -3,7 +3,6 @@
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, PatientPruner
 from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 
-from search.cma import CmaSampler
 from search.pruning import Halving
 from search.space import distributions
 from studies.definition import StudyDefinition
@@ -24,6 +23,8 @@ def make_sampler(definition: StudyDefinition, n_trials_before: int) -> BaseSampl
         case "gp":
             return GPSampler(seed=seed, warn_independent_sampling=False)
         case "cmaes":
+            from search.cma import CmaSampler  # slow: brings scipy.stats
+
             choices = TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed)
             return CmaSampler(distributions(definition), choices, seed=definition.seed)
         case "qmc":
