@@ -8,6 +8,7 @@ import json
 import mimetypes
 import tempfile
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial, TrialState
 
 from search.progress import RECIPE
+from search.reporting import set_study_attributes
 from trainer.checkpoint import FILES, Checkpoint, load_checkpoint, save_checkpoint
 
 KEPT_TRIALS = 5
@@ -43,8 +45,8 @@ class Shelf:
         self._remove(trial._trial_id)
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             save_checkpoint(Path(scratch) / "checkpoint", checkpoint)
-            for path in sorted((Path(scratch) / "checkpoint").iterdir()):
-                self._upload(trial, path)
+            files = [self._upload(path) for path in sorted(Path(scratch).glob("checkpoint/*"))]
+        self._list(trial._trial_id, files)
         listed = {trial_id for trial_id, _ in self._listed()}
         # Asked for after the list, so that what another worker began to keep just now is wanted.
         for trial_id in listed - {trial._trial_id for trial in self._wanted()}:
@@ -74,26 +76,32 @@ class Shelf:
         recipes = [trial for trial in ranked[KEPT_TRIALS:] if RECIPE in trial.user_attrs]
         return ranked[:KEPT_TRIALS] + recipes
 
-    def _upload(self, trial: FrozenTrial, path: Path) -> None:
+    def _upload(self, path: Path) -> ArtifactMeta:
         mimetype = mimetypes.guess_type(path)[0] or "application/octet-stream"
         meta = ArtifactMeta(str(uuid.uuid4()), path.name, mimetype, encoding=None)
         with path.open("rb") as file:
             self.store.write(meta.artifact_id, file)
-        self._list(trial._trial_id, meta.artifact_id, meta)
+        return meta
 
     def _remove(self, trial_id: int) -> None:
-        for meta in [meta for owner, meta in self._listed() if owner == trial_id]:
-            self._list(trial_id, meta.artifact_id, None)
+        dropped = [meta for owner, meta in self._listed() if owner == trial_id]
+        self._list(trial_id, dropped, there=False)
+        for meta in dropped:
             try:
                 self.store.remove(meta.artifact_id)
             except ArtifactNotFound:
                 continue  # another worker was faster
 
-    def _list(self, trial_id: int, artifact_id: str, meta: ArtifactMeta | None) -> None:
-        self.study._storage.set_study_system_attr(
-            self.study._study_id,
-            f"{PREFIX}{trial_id}:{artifact_id}",
-            json.dumps(None if meta is None else asdict(meta)),
+    def _list(self, trial_id: int, files: Sequence[ArtifactMeta], *, there: bool = True) -> None:
+        """Note that a trial's files are there, or no longer."""
+        set_study_attributes(
+            self.study,
+            {
+                f"{PREFIX}{trial_id}:{meta.artifact_id}": json.dumps(
+                    asdict(meta) if there else None
+                )
+                for meta in files
+            },
         )
 
     def _listed(self) -> list[tuple[int, ArtifactMeta]]:

@@ -5,23 +5,18 @@ epoch of all members, a trial's attributes, a wave's signs of life are one trans
 rows that Optuna would have written: pruners, other processes and optuna-dashboard read them as
 ever. Storages other than databases get Optuna's own calls.
 
-All that is private to Optuna is used in this module only: the tables of optuna.storages._rdb, what
-wraps the storage of a study, and a trial's own copy of its values.
+All that is private to Optuna is used here and in search.database only: the tables of
+optuna.storages._rdb, what wraps the storage of a study, and a trial's own copy of its values.
 """
 
 import copy
 import functools
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    check_distribution_compatibility,
-    distribution_to_json,
-)
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
@@ -30,53 +25,13 @@ from optuna.storages._rdb.models import (
     TrialHeartbeatModel,
     TrialIntermediateValueModel,
     TrialModel,
-    TrialParamModel,
     TrialUserAttributeModel,
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import Connection, Insert, func, insert, select
+from sqlalchemy import Connection, Insert, bindparam, func, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-
-class Database(RDBStorage):
-    """A database that can hold a trial's parameters back until all are known."""
-
-    _held: list[dict[str, Any]] | None = None
-
-    @contextmanager
-    def params_at_once(self) -> Iterator[None]:
-        """Write the parameters that are set within the block at its end."""
-        self._held = []
-        try:
-            yield
-            if self._held:
-                with self.engine.begin() as connection:
-                    connection.execute(insert(TrialParamModel), self._held)
-        finally:
-            self._held = None
-
-    def _set_trial_param(
-        self,
-        trial_id: int,
-        param_name: str,
-        param_value_internal: float,
-        distribution: BaseDistribution,
-        previous_distribution: BaseDistribution | None,
-    ) -> None:
-        """Hold a parameter back, unless the study's stored distribution is yet to be compared."""
-        if self._held is None or previous_distribution is None:
-            super()._set_trial_param(
-                trial_id, param_name, param_value_internal, distribution, previous_distribution
-            )
-            return
-        check_distribution_compatibility(previous_distribution, distribution)
-        row = {
-            "trial_id": trial_id,
-            "param_name": param_name,
-            "param_value": param_value_internal,
-            "distribution_json": distribution_to_json(distribution),
-        }
-        self._held.append(row)
+from search.database import Database
 
 
 def database(study: optuna.Study) -> RDBStorage | None:
@@ -92,7 +47,7 @@ def ask(study: optuna.Study, space: Mapping[str, BaseDistribution]) -> Trial:
     rdb = database(study)
     if not isinstance(rdb, Database):
         return study.ask(dict(space))
-    with rdb.params_at_once():
+    with rdb.one_ask():
         return study.ask(dict(space))
 
 
@@ -114,8 +69,9 @@ def report_epoch(study: optuna.Study, reports: Sequence[tuple[Trial, int, float]
             if trial._trial_id in running
         ]
         if rows:
-            keys = ("trial_id", "step")
-            connection.execute(_upsert(rdb, TrialIntermediateValueModel, keys, rows[0]), rows)
+            keys, rest = ("trial_id", "step"), ("intermediate_value", "intermediate_value_type")
+            table = TrialIntermediateValueModel
+            connection.execute(_upsert(rdb.engine.name, table, keys, rest), rows)
     for trial, step, value in fresh:
         if trial._trial_id in running:
             trial._cached_frozen_trial.intermediate_values[step] = float(value)
@@ -172,8 +128,9 @@ def set_attributes(study: optuna.Study, trial: Trial, attributes: Mapping[str, A
         if not _running(connection, [trial._trial_id]):
             raise UpdateFinishedTrialError(f"trial {trial.number} was ended by another process")
         if rows:
-            keys = ("trial_id", "key")
-            connection.execute(_upsert(rdb, TrialUserAttributeModel, keys, rows[0]), rows)
+            keys, rest = ("trial_id", "key"), ("value_json",)
+            table = TrialUserAttributeModel
+            connection.execute(_upsert(rdb.engine.name, table, keys, rest), rows)
     trial._cached_frozen_trial.user_attrs.update(attributes)
 
 
@@ -190,8 +147,9 @@ def set_study_attributes(study: optuna.Study, attributes: Mapping[str, Any]) -> 
     ]
     if rows:
         with rdb.engine.begin() as connection:
-            keys = ("study_id", "key")
-            connection.execute(_upsert(rdb, StudySystemAttributeModel, keys, rows[0]), rows)
+            keys, rest = ("study_id", "key"), ("value_json",)
+            table = StudySystemAttributeModel
+            connection.execute(_upsert(rdb.engine.name, table, keys, rest), rows)
 
 
 def beat(study: optuna.Study, trials: Iterable[Trial]) -> None:
@@ -200,9 +158,9 @@ def beat(study: optuna.Study, trials: Iterable[Trial]) -> None:
     rows = [{"trial_id": trial._trial_id} for trial in trials]
     if rdb is None or not rows:
         return
-    now = {"heartbeat": func.current_timestamp()}
+    keys, stamped = ("trial_id",), ("heartbeat",)
     with rdb.engine.begin() as connection:
-        connection.execute(_upsert(rdb, TrialHeartbeatModel, ("trial_id",), rows[0], now), rows)
+        connection.execute(_upsert(rdb.engine.name, TrialHeartbeatModel, keys, (), stamped), rows)
 
 
 def silence(study: optuna.Study) -> dict[int, float]:
@@ -232,30 +190,32 @@ def end_lost(study: optuna.Study, trial: FrozenTrial, reason: Mapping[str, str])
 
 
 def _running(connection: Connection, trial_ids: Sequence[int]) -> set[int]:
-    query = select(TrialModel.trial_id).where(
-        TrialModel.trial_id.in_(trial_ids), TrialModel.state == TrialState.RUNNING
-    )
-    return set(connection.scalars(query))
+    return set(connection.scalars(RUNNING, {"ids": list(trial_ids)}))
 
 
+RUNNING = select(TrialModel.trial_id).where(
+    TrialModel.trial_id.in_(bindparam("ids", expanding=True)),
+    TrialModel.state == TrialState.RUNNING,
+)
+
+
+@functools.cache
 def _upsert(
-    rdb: RDBStorage,
-    table: Any,
-    keys: Sequence[str],
-    row: Mapping[str, Any],
-    computed: Mapping[str, Any] | None = None,
+    dialect: str, table: Any, keys: Sequence[str], rest: Sequence[str], stamped: Sequence[str] = ()
 ) -> Insert:
-    """Return an insert of rows like `row` that replaces what is not a key where the keys exist."""
-    computed = computed or {}
-    if rdb.engine.name in ("mysql", "mariadb"):
-        other = mysql.insert(table).values(computed)
-        new = {name: other.inserted[name] for name in row if name not in keys}
-        replacing: Insert = other.on_duplicate_key_update({**new, **computed})
+    """Return an insert of keys and the rest that replaces the rest where the keys exist.
+
+    What is `stamped` becomes the database's own time. Made once: that takes longer than running it.
+    """
+    now = {name: func.current_timestamp() for name in stamped}
+    if dialect in ("mysql", "mariadb"):
+        other = mysql.insert(table).values(now)
+        replacing: Insert = other.on_duplicate_key_update(
+            {**{name: other.inserted[name] for name in rest}, **now}
+        )
         return replacing
-    dialect = sqlite if rdb.engine.name == "sqlite" else postgresql
-    into = dialect.insert(table).values(computed)
-    new = {name: into.excluded[name] for name in row if name not in keys}
+    into = (sqlite if dialect == "sqlite" else postgresql).insert(table).values(now)
     updating: Insert = into.on_conflict_do_update(
-        index_elements=list(keys), set_={**new, **computed}
+        index_elements=list(keys), set_={**{name: into.excluded[name] for name in rest}, **now}
     )
     return updating

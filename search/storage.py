@@ -26,8 +26,8 @@ from sqlalchemy import event, make_url
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from search.database import Database
 from search.filesystem import network_file_system
-from search.reporting import Database
 from trainer.errors import ConfigError, RaretuneError
 
 T = TypeVar("T")

@@ -18,6 +18,7 @@ import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -88,6 +89,7 @@ class Checkpoint:
         return flat_parameters(self.parameters, self.shape)
 
 
+@cache
 def library_versions() -> dict[str, str]:
     """Return the versions that decide a result's bits."""
     names = ("raretune", "torch", "numpy", "optuna", "pandas", "scikit-learn")

@@ -63,7 +63,7 @@ def test_a_checkpoint_that_was_kept_in_part_means_not_kept(session, study):
     before = shelf.fetch(trial)
     for owner, meta in shelf._listed():
         if owner == trial._trial_id and meta.filename != "model.safetensors":
-            shelf._list(owner, meta.artifact_id, None)
+            shelf._list(owner, [meta], there=False)
     assert shelf.fetch(trial) is None
     assert shelf.keep(trial.number, before)
     assert shelf.fetch(trial).record == before.record
