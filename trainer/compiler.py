@@ -8,6 +8,7 @@ processor.
 import ctypes
 import hashlib
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -21,8 +22,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("steps.c")
+ON_ARM = platform.machine() in ("arm64", "aarch64")
 FLAGS = [
-    *("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared"),
+    *("-O3", "-mcpu=native" if ON_ARM else "-march=native", "-std=gnu11", "-fPIC", "-shared"),
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"),
 ]
 MOST_SECONDS = 120
@@ -81,7 +83,8 @@ def _load(compiler: list[str], macros: str) -> ctypes.CDLL:
     """
     key = hashlib.sha256(f"{SOURCE.read_text(encoding='utf-8')}{FLAGS}{macros}".encode())
     name = f"steps-{key.hexdigest()[:16]}.so"
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raretune"
+    caches = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    folder = Path(caches) / "raretune"
     if (folder / name).exists():
         return ctypes.CDLL(str(folder / name))
     with tempfile.TemporaryDirectory() as scratch:
