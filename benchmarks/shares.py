@@ -2,11 +2,12 @@
 
     python benchmarks/shares.py [--trials 60] [--batch_size 32] [--json]
 
---batch_size has all trials train the job of the other comparisons, two hidden layers of 128, in
-batches of that size. A real search of the nafld study runs in one process, one torch thread, with SQLite. Every few
-milliseconds the line that it is at is looked up, innermost first: C and torch let go of the lock
-while they compute, so samples fall anywhere. steps.c says itself what it is doing; elsewhere a line
-that multiplies matrices counts as products, whatever else the same function does as elementwise.
+A real search of the nafld study runs in one process, one torch thread, with SQLite; with
+--batch_size, all its trials train the job of the other comparisons, two hidden layers of 128, in
+batches of that size. Every few milliseconds the line that it is at is looked up, innermost first: C
+and torch let go of the lock while they compute, so samples fall anywhere. steps.c says itself what
+it is doing; elsewhere a line that multiplies matrices counts as products, whatever else the same
+function does as elementwise.
 """
 
 import argparse

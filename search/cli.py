@@ -69,6 +69,10 @@ def search(
     json: Json = False,
 ) -> None:
     """Search for the best remedy, export the best trial, look at the test rows once."""
+    if workers is not None and workers > 1:
+        from search.forkserver import warm_up
+
+        warm_up()
     from search.commands import search as run
 
     table = {

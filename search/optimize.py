@@ -7,7 +7,7 @@ trials leave are filled with new trials.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -117,9 +117,7 @@ class Search:
             if len(wave) < self.stack:
                 self._held.remove(asked)
                 wave.append(asked)
-        self.progress.count(self.study)
-        for _ in range(min(self.stack - len(wave) - len(self._held), self.progress.left)):
-            asked = self._ask(self._shape(wave[0]))
+        for asked in self._ask_for(wave, self.stack - len(wave) - len(self._held)):
             (wave if self._fits(asked, wave) else self._held).append(asked)
         return wave
 
@@ -127,11 +125,18 @@ class Search:
         """Ask trials that fit a wave for its free places, unless it has had enough of them."""
         allowed = self.stack * STACKS_A_WAVE - len(wave)
         joining: list[Asked] = []
-        for _ in range(min(free, allowed, self.progress.left)):
-            asked = self._ask(self._shape(wave[0]))
+        for asked in self._ask_for(wave, min(free, allowed)):
             (joining if self._fits(asked, wave) else self._held).append(asked)
         self._begin(joining)
         return joining
+
+    def _ask_for(self, wave: Sequence[Asked], most: int) -> Iterator[Asked]:
+        """Ask trials for a wave, one by one, while the study has some left: others ask too."""
+        for _ in range(most):
+            self.progress.count(self.study)
+            if not self.progress.left:
+                return
+            yield self._ask(self._shape(wave[0]))
 
     def _ask(self, shared: Mapping[str, Any]) -> Asked:
         free = self.study.sampler

@@ -6,18 +6,17 @@ more, and another worker takes its place.
 """
 
 import math
-import os
+import multiprocessing
 import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing.context import SpawnContext, SpawnProcess
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
 
 import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
-from torch import multiprocessing
 
+from search.forkserver import context, quiet_start, warm_up
 from search.progress import FIXED, Config, Progress, run_of_failures
 from search.session import Session, search_study
 from search.space import resolve_config
@@ -40,15 +39,15 @@ def run_workers(
     """Search with `workers` processes until the study has its trials or `should_stop` says so."""
     definition = session.definition
     progress = Progress(definition.budget.trials, definition.budget.timeout_seconds)
-    context: SpawnContext = multiprocessing.get_context("spawn")
-    running: list[SpawnProcess] = []
+    warm_up()
+    running: list[ForkServerProcess] = []
     deaths, asked_to_stop = 0, False
-    with _own_signals():
-        running = [_start(context, session, index) for index in range(workers)]
+    with quiet_start():
+        running = [_start(session, index) for index in range(workers)]
     started = workers
     try:
         while running:
-            time.sleep(POLL_SECONDS)
+            wait([process.sentinel for process in running], POLL_SECONDS)
             if should_stop() and not asked_to_stop:
                 asked_to_stop = True
                 for process in running:
@@ -66,8 +65,8 @@ def run_workers(
                 progress.stopped = f"{deaths} workers died and no trial ended between"
                 break
             if killed and progress.left and not asked_to_stop:
-                with _own_signals():
-                    running.append(_start(context, session, started))
+                with quiet_start():
+                    running.append(_start(session, started))
                 started += 1
     finally:
         for process in running:
@@ -108,34 +107,21 @@ def _config(trial: FrozenTrial, definition: StudyDefinition) -> Config:
     return config.model_dump(mode="json")
 
 
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Start processes that leave Ctrl-C, which a terminal sends to all, to this one."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threads = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if threads is not None:
-            os.environ["OMP_NUM_THREADS"] = threads
-
-
-def _start(context: SpawnContext, session: Session, index: int) -> SpawnProcess:
-    process = context.Process(target=_work, args=(session, index, os.getpid()), daemon=True)
+def _start(session: Session, index: int) -> ForkServerProcess:
+    process = context().Process(target=_work, args=(session, index), daemon=True)
     process.start()
     return process
 
 
-def _work(session: Session, index: int, parent: int) -> None:
+def _work(session: Session, index: int) -> None:
     """Search in this process, until told to stop or left alone."""
     torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
     with interruptible() as interrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         search_study(
             session,
             worker=index,
-            should_stop=lambda: interrupt() or os.getppid() != parent,
+            should_stop=lambda: interrupt() or not (parent and parent.is_alive()),
             on_progress=lambda progress: None,
         )

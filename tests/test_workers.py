@@ -60,7 +60,13 @@ def wait_for_epochs(tmp_path, epochs, seconds=90):
 
 
 def workers_of(process):
-    """Process ids of the workers: children that are not multiprocessing's own helper."""
+    """Process ids of the workers: what was forked from the server that the search has started."""
+    servers = children(process.pid)
+    return [worker for server in servers for worker in children(server)]
+
+
+def children(pid):
+    """Process ids of a process's children that multiprocessing's forkserver is or has made."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -70,7 +76,7 @@ def workers_of(process):
             command = (entry / "cmdline").read_text()
         except (OSError, IndexError):
             continue
-        if parent == process.pid and "spawn_main" in command:
+        if parent == pid and "forkserver" in command:
             found.append(int(entry.name))
     return found
 
@@ -81,14 +87,15 @@ def ended(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
 def test_workers_killed_at_random_moments_lose_no_finished_trial(table_csv, tmp_path):
-    trials, kills = 50, 0
+    trials, kills = 600, 0
     process = search(table_csv, tmp_path, "--workers", 2, "--trials", trials)
     wait_for_epochs(tmp_path, 5)
     dice, seen = random.Random(0), {}
     while kills < 20:
         if process.poll() is not None:  # it was faster than its killer
-            assert process.returncode == 0, process.communicate()[1]
-            trials += 25
+            stderr = process.communicate()[1]
+            assert process.returncode == 0, stderr
+            trials += 200
             process = search(table_csv, tmp_path, "--workers", 2, "--trials", trials)
         time.sleep(dice.uniform(0.1, 1.0))
         workers = workers_of(process)
