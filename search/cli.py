@@ -53,7 +53,7 @@ def search(
     ] = None,
     trials: Annotated[int | None, flag("trials", "Trials of the study in all.")] = None,
     timeout: Annotated[float | None, flag("timeout", "Seconds after which to end.")] = None,
-    stack: Annotated[int | None, flag("stack", "Trials trained as one batched program.")] = None,
+    stack: Annotated[int | None, flag("stack", "Trials that train side by side.")] = None,
     workers: Annotated[int | None, flag("workers", "Processes that share the study.")] = None,
     seed: Annotated[int | None, flag("seed", "Seed of split, search and trials.")] = None,
     settings: Annotated[

@@ -83,8 +83,7 @@ def _load(compiler: list[str], macros: str) -> ctypes.CDLL:
     """
     key = hashlib.sha256(f"{SOURCE.read_text(encoding='utf-8')}{FLAGS}{macros}".encode())
     name = f"steps-{key.hexdigest()[:16]}.so"
-    caches = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    folder = Path(caches) / "raretune"
+    folder = _cache_folder()
     if (folder / name).exists():
         return ctypes.CDLL(str(folder / name))
     with tempfile.TemporaryDirectory() as scratch:
@@ -96,3 +95,12 @@ def _load(compiler: list[str], macros: str) -> ctypes.CDLL:
             shutil.copy(made, whole)
             whole.replace(folder / name)
         return ctypes.CDLL(str(made))
+
+
+def _cache_folder() -> Path:
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named) / "raretune"
+    try:
+        return Path.home() / ".cache" / "raretune"
+    except RuntimeError:  # a user without a home, as in some containers
+        return Path(os.devnull) / "raretune"  # where nothing can be kept

@@ -22,7 +22,7 @@ def test_a_shown_study_loads_as_an_equal_definition(name, tmp_path):
 def test_a_shown_study_opens_with_what_it_is_for_and_explains_its_keys(name):
     text = definition_text(name)
     assert text.startswith("# ")
-    assert "stack = 8  # trials trained as one batched program\n" in text
+    assert "stack = 8  # trials that train side by side\n" in text
     assert "[training]  # held fixed" in text
 
 

@@ -46,6 +46,16 @@ def test_it_works_where_nothing_can_be_kept(build_anew, tmp_path):
     assert build_anew().library is not None
 
 
+@needs_compiler
+def test_it_works_for_a_user_without_a_home(build_anew, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(compiler.Path, "home", homeless)
+    assert build_anew().library is not None
+
+
 def test_a_machine_without_a_compiler_trains_in_torch(build_anew, monkeypatch, data):
     monkeypatch.setenv("CC", "no-such-compiler")
     found = build_anew()
