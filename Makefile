@@ -13,7 +13,7 @@ NEW_ENOUGH = -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 .NOTPARALLEL:
 
 help:
-	@echo 'make demo    install into $(VENV), then search the bundled NAFLD table for a minute'
+	@echo 'make demo    install into $(VENV), then search the bundled NAFLD table for half a minute'
 	@echo 'make test    install into $(VENV) with the developer tools, then run the tests'
 	@echo 'make lint    ruff check, ruff format --check and mypy'
 	@echo 'make clean   remove $(VENV) and all caches; runs/ stays'
