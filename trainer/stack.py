@@ -1,4 +1,4 @@
-"""The state of K runs that train as one batched program, and what each of them pays."""
+"""The state of K runs of one shape, and what each of them pays."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
