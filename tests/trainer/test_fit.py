@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 
+from trainer.compiler import build
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
 from trainer.fit import fit
@@ -66,6 +67,14 @@ def test_the_contract_holds_for_other_multiples_of_16(data, batch_size, hidden_d
     stack = [member.model_copy(update={**sizes, "epochs": 2}) for member in STACK]
     together, alone = fit(data, stack)[4], fit(data, [stack[4]])[0]
     assert_bitwise_equal(together, alone)
+
+
+@pytest.mark.skipif(build().library is None, reason=build().how)
+@pytest.mark.parametrize(("batch_size", "hidden_dim"), [(30, 21), (7, 100), (1, 16)])
+def test_in_c_the_contract_holds_for_any_size(data, batch_size, hidden_dim):
+    sizes = {"batch_size": batch_size, "hidden_dim": hidden_dim, "epochs": 2}
+    stack = [member.model_copy(update=sizes) for member in STACK]
+    assert_bitwise_equal(fit(data, stack)[4], fit(data, [stack[4]])[0])
 
 
 def test_odd_batches_come_out_close_in_torch(data, in_torch):
