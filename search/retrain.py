@@ -85,16 +85,20 @@ def over_seeds(session: Session, records: Sequence[TrialRecord], seeds: int) -> 
     The best of a hundred noisy scores is partly luck, and its mean over fresh seeds is not. Epochs
     are those of the config, however early the trial ended.
     """
-    found = []
-    for record in records:
-        config = TrainConfig.create(**record.config)
-        fresh = [
-            config.model_copy(update={"seed": trial_seed(session.definition.seed, number)})
-            for number in range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds)
-        ]
-        values = [
-            value_of(result, session.definition.objective)
-            for result in fit(session.experiment.data, fresh)
-        ]
-        found.append(OverSeeds(record.number, record.value or 0.0, values))
+    definition, size = session.definition, session.definition.stack
+    fresh = [trial_seed(definition.seed, FIRST_FRESH_SEED + i) for i in range(seeds)]
+    configs = [
+        TrainConfig.create(**record.config).model_copy(update={"seed": seed})
+        for record in records
+        for seed in fresh
+    ]
+    values = [
+        value_of(result, definition.objective)
+        for start in range(0, len(configs), size)
+        for result in fit(session.experiment.data, configs[start : start + size])
+    ]
+    found = [
+        OverSeeds(record.number, record.value or 0.0, values[i * seeds : (i + 1) * seeds])
+        for i, record in enumerate(records)
+    ]
     return sorted(found, key=lambda one: -one.mean)

@@ -14,14 +14,16 @@ ROWS_IN_CACHE = 64
 
 @torch.no_grad()
 def predict_logits(flat: Tensor, shape: Shape, x: Tensor) -> Tensor:
-    """Return logits (K, N, L) of the same rows x (N, inputs) for every member.
+    """Return logits (K, N, L) of the same rows x (N, inputs) for every member, all float32.
 
     Members go one at a time and rows in chunks, so memory stays flat and neighbours play no part.
     """
     logits = x.new_empty(len(flat), len(x), shape.labels)
-    predict = _in_c if x.device.type == "cpu" and library() is not None else _in_torch
-    for member, out in zip(flat, logits, strict=True):
-        predict(member, shape, x, out)
+    found = library() if x.device.type == "cpu" else None
+    if found is None:
+        _in_torch(flat, shape, x, logits)
+    else:
+        _in_c(found, flat.contiguous(), shape, x.contiguous(), logits)
     return logits
 
 
@@ -30,23 +32,23 @@ def predict_probabilities(flat: Tensor, shape: Shape, x: Tensor) -> Tensor:
     return torch.stack([torch.sigmoid(member) for member in predict_logits(flat, shape, x)])
 
 
-def _in_torch(member: Tensor, shape: Shape, x: Tensor, out: Tensor) -> None:
-    layers = layers_of(member[None], shape)
-    for start in range(0, len(x), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        out[rows] = forward(layers, x[None, rows])[-1][0, :, : shape.labels]
+def _in_torch(flat: Tensor, shape: Shape, x: Tensor, logits: Tensor) -> None:
+    for member, out in zip(flat, logits, strict=True):
+        layers = layers_of(member[None], shape)
+        for start in range(0, len(x), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            out[rows] = forward(layers, x[None, rows])[-1][0, :, : shape.labels]
 
 
-def _in_c(member: Tensor, shape: Shape, x: Tensor, out: Tensor) -> None:
-    found, sizes = library(), sizes_of(shape, ROWS_IN_CACHE)
-    if found is None:
-        raise AssertionError("whoever asks for C has looked whether it is there")
-    member, x, scratch = member.contiguous(), x.contiguous(), scratch_for(found, sizes)
-    found.predict(
-        ctypes.byref(sizes),
-        member.data_ptr(),
-        x.data_ptr(),
-        len(x),
-        out.data_ptr(),
-        scratch.data_ptr(),
-    )
+def _in_c(found: ctypes.CDLL, flat: Tensor, shape: Shape, x: Tensor, logits: Tensor) -> None:
+    sizes = sizes_of(shape, ROWS_IN_CACHE)
+    scratch = scratch_for(found, sizes)
+    for member, out in zip(flat, logits, strict=True):
+        found.predict(
+            ctypes.byref(sizes),
+            member.data_ptr(),
+            x.data_ptr(),
+            len(x),
+            out.data_ptr(),
+            scratch.data_ptr(),
+        )
