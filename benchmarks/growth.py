@@ -22,8 +22,8 @@ if not __package__:  # run as a file: what it imports lies a folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.job import mixed_configs
-from trainer.data import TrainingData, pad_columns
-from trainer.fit import EpochReport, fit
+from trainer.loop.fit import EpochReport, fit
+from trainer.stack.tensors import TrainingData, pad_columns
 
 FEATURES, BATCH_SIZE, POSITIVE_SHARE = 64, 128, 0.05
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from search.space import GUIDE
+from search.space.space import GUIDE
 from studies.definition import load_definition
 from studies.examples import write_example
 from trainer.config import LOSS_TYPES, TrainConfig

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from benchmarks.job import AfterEpoch
 from trainer.config import TrainConfig
-from trainer.data import TrainingData
-from trainer.optimizer import CLIP_NORM
-from trainer.weights import class_weights, sampling_weights
+from trainer.stack.optimizer import CLIP_NORM
+from trainer.stack.tensors import TrainingData
+from trainer.stack.weights import class_weights, sampling_weights
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,15 @@ if not __package__:  # run as a file: what it imports lies a folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from search.session import prepare
-from search.space import STRUCTURAL, distributions, resolve_config
+from search.space.space import STRUCTURAL, distributions, resolve_config
 from studies.definition import load_definition
-from trainer.data import pad_columns
-from trainer.epoch import train_epoch
-from trainer.inference import predict_probabilities
-from trainer.metrics import average_precision, confusion, rank
-from trainer.stack import start_stack
-from trainer.thresholds import best_thresholds, parse_threshold_metric
-from trainer.validation import validate
+from trainer.loop.validation import validate
+from trainer.scores.metrics import average_precision, confusion, rank
+from trainer.scores.thresholds import best_thresholds, parse_threshold_metric
+from trainer.stack.stack import start_stack
+from trainer.stack.tensors import pad_columns
+from trainer.steps.epoch import train_epoch
+from trainer.steps.inference import predict_probabilities
 
 VALIDATED = ("tuned_macro_f1", "macro_f1", "average_precision")
 TEST = ("test_macro_f1", "test_average_precision")

@@ -37,7 +37,7 @@ from benchmarks.loops import (
     unpadded,
     validate,
 )
-from search.space import KNOWN_RECIPES
+from search.space.space import KNOWN_RECIPES
 from trainer.config import TrainConfig
 from trainer.experiment import Experiment
 

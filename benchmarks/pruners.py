@@ -17,10 +17,10 @@ import torch
 if not __package__:  # run as a file: what it imports lies a folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from search.optimize import Search
 from search.session import prepare
-from search.storage import open_storage, open_study
-from search.strategy import make_pruner, make_sampler
+from search.space.strategy import make_pruner, make_sampler
+from search.store.storage import open_storage, open_study
+from search.waves.optimize import Search
 from studies.definition import load_definition
 from trainer.experiment import make_checkpoint, with_test_scores
 

@@ -28,7 +28,7 @@ if not __package__:  # run as a file: what it imports lies a folder up
 
 from benchmarks.job import write_table
 from benchmarks.plain_optuna import ENDED, STUDY, create_study
-from trainer.terminal import result_console
+from trainer.commands.terminal import result_console
 
 RARETUNE = Path(sys.executable).with_name("raretune")
 PROCESSES = 2

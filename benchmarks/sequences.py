@@ -17,14 +17,14 @@ if not __package__:  # run as a file: what it imports lies a folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from trainer.config import TrainConfig
+from trainer.data.table import Roles
 from trainer.experiment import (
     SplitSettings,
     make_checkpoint,
     prepare_experiment,
     with_test_scores,
 )
-from trainer.fit import fit
-from trainer.table import Roles
+from trainer.loop.fit import fit
 
 
 def test_average_precision(path, roles, seed):

@@ -32,38 +32,38 @@ if not __package__:  # run as a file: what it imports lies a folder up
 from search.run import run_search
 from search.session import prepare
 from studies.definition import load_definition
-from trainer.native import library
+from trainer.steps.native import library
 
 EVERY_SECONDS = 0.003
 PARTS = {  # by file, the first that is found from the innermost call outwards
-    "trainer/model.py": "elementwise",
-    "trainer/losses.py": "elementwise",
-    "trainer/optimizer.py": "optimizer",
-    "trainer/draws.py": "draws",
-    "trainer/metrics.py": "metrics",
-    "trainer/thresholds.py": "metrics",
-    "trainer/validation.py": "metrics",
-    "trainer/judgement.py": "metrics",
-    "trainer/evaluation.py": "metrics",
-    "trainer/comparison.py": "report",
+    "trainer/stack/model.py": "elementwise",
+    "trainer/stack/losses.py": "elementwise",
+    "trainer/stack/optimizer.py": "optimizer",
+    "trainer/stack/draws.py": "draws",
+    "trainer/scores/metrics.py": "metrics",
+    "trainer/scores/thresholds.py": "metrics",
+    "trainer/loop/validation.py": "metrics",
+    "trainer/loop/judgement.py": "metrics",
+    "trainer/scores/evaluation.py": "metrics",
+    "trainer/scores/comparison.py": "report",
     "trainer/importance.py": "report",
-    "search/gather.py": "report",
-    "search/report.py": "report",
-    "search/figures.py": "report",
+    "search/evidence/gather.py": "report",
+    "search/report/page.py": "report",
+    "search/figures/study.py": "report",
     "trainer/checkpoint.py": "checkpoints",
-    "search/artifacts.py": "checkpoints",
+    "search/store/artifacts.py": "checkpoints",
     "optuna/samplers": "sampler",
-    "search/cma.py": "sampler",
-    "search/pruning.py": "storage",
-    "search/reporting.py": "storage",
+    "search/space/cma.py": "sampler",
+    "search/space/pruning.py": "storage",
+    "search/store/reporting.py": "storage",
     "optuna/": "storage",
     "sqlalchemy/": "storage",
-    "trainer/epoch.py": "elementwise",
-    "trainer/stack.py": "elementwise",
-    "trainer/fit.py": "bookkeeping",
+    "trainer/steps/epoch.py": "elementwise",
+    "trainer/stack/stack.py": "elementwise",
+    "trainer/loop/fit.py": "bookkeeping",
     "search/": "bookkeeping",
 }
-IN_C = ("trainer/compiled.py", "trainer/inference.py")
+IN_C = ("trainer/steps/in_c.py", "trainer/steps/inference.py")
 UNDER_WAY = ("products", "elementwise", "gather", "optimizer")  # as steps.c counts them
 PRODUCTS = ("bmm(", "addmm(", " @ ")
 GATHER = "index_select("

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from trainer.config import TrainConfig
-from trainer.data import TrainingData
+from trainer.stack.tensors import TrainingData
 
 PATIENCE_SECONDS = 1800  # for the other processes to have warmed up
 

@@ -22,11 +22,11 @@ import optuna
 if not __package__:  # run as a file: what it imports lies a folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from search.pruning import Halving
-from search.reporting import ask, judge, report_epoch, set_attributes
-from search.space import distributions
-from search.stale import claim
-from search.storage import MEMORY, open_storage, open_study
+from search.space.pruning import Halving
+from search.space.space import distributions
+from search.store.reporting import ask, judge, report_epoch, set_attributes
+from search.store.stale import claim
+from search.store.storage import MEMORY, open_storage, open_study
 from studies.definition import load_definition
 
 MEMBERS, STACK_EPOCH_SECONDS, EPOCHS_A_TRIAL = 8, 0.4, 20

@@ -30,8 +30,8 @@ if not __package__:  # run as a file: what it imports lies a folder up
 
 from benchmarks.job import guide_config, mixed_configs, prepare_table, write_table
 from benchmarks.side_by_side import Measure, processes
-from trainer.device import pick_device
-from trainer.terminal import result_console
+from trainer.commands.device import pick_device
+from trainer.commands.terminal import result_console
 
 PROGRAMS = {
     "loop": "benchmarks.loops:train",

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.job import AfterEpoch
 from benchmarks.loops import make_loader, make_loss, make_network, unpadded, validate
 from trainer.config import TrainConfig
-from trainer.data import TrainingData
-from trainer.optimizer import CLIP_NORM
+from trainer.stack.optimizer import CLIP_NORM
+from trainer.stack.tensors import TrainingData
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 

@@ -12,8 +12,8 @@ from skorch.helper import predefined_split
 from benchmarks.job import AfterEpoch
 from benchmarks.loops import best_f1, make_loss, make_network, make_sampler, unpadded
 from trainer.config import TrainConfig
-from trainer.data import TrainingData
-from trainer.optimizer import CLIP_NORM
+from trainer.stack.optimizer import CLIP_NORM
+from trainer.stack.tensors import TrainingData
 
 
 class AskAfterEpoch(Callback):

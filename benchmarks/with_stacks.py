@@ -9,10 +9,10 @@ from torch import Tensor
 
 from benchmarks.job import AfterEpoch
 from trainer.config import TrainConfig
-from trainer.data import TrainingData
-from trainer.fit import EpochReport, fit
-from trainer.model import Shape, layers_of
-from trainer.recording import recorded
+from trainer.loop.fit import EpochReport, fit
+from trainer.stack.model import Shape, layers_of
+from trainer.stack.tensors import TrainingData
+from trainer.steps.cuda_graph import recorded
 
 
 def train(data: TrainingData, configs: Sequence[TrainConfig], after_epoch: AfterEpoch) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trainer.cli import (
+from trainer.commands.cli import (
     COMMANDS,
     Device,
     Drop,
@@ -70,10 +70,10 @@ def search(
 ) -> None:
     """Search for the best remedy, export the best trial, look at the test rows once."""
     if workers is not None and workers > 1:
-        from search.forkserver import warm_up
+        from search.waves.forkserver import warm_up
 
         warm_up()
-    from search.commands import search as run
+    from search.commands.commands import search as run
 
     table = {
         "csv": csv,
@@ -124,7 +124,7 @@ def retrain(
     json: Json = False,
 ) -> None:
     """Train a trial alone and say whether it came out bit for bit the same."""
-    from search.study_commands import train_again as run
+    from search.commands.study_commands import train_again as run
 
     where = (study, output, trial, workspace, storage, csv, device)
     run(*where, refit_rows=refit, seeds=seeds, as_json=json)
@@ -142,7 +142,7 @@ def confirm(
     json: Json = False,
 ) -> None:
     """Train the best trials over fresh seeds; the winner by the mean is no luck."""
-    from search.study_commands import confirm as run
+    from search.commands.study_commands import confirm as run
 
     run(study, workspace, storage, csv, device, top=top, seeds=seeds, as_json=json)
 
@@ -158,7 +158,7 @@ def export(
     device: Device = "auto",
 ) -> None:
     """Write a trial's checkpoint."""
-    from search.study_commands import export as run
+    from search.commands.study_commands import export as run
 
     run(study, output, trial, workspace, storage, csv, device)
 
@@ -172,7 +172,7 @@ def trials(
     storage: Storage = None,
 ) -> None:
     """Print a study's ended trials."""
-    from search.study_commands import trials as run
+    from search.commands.study_commands import trials as run
 
     run(study, workspace, storage, as_json=json)
 
@@ -182,7 +182,7 @@ def best(
     study: Study, json: Json = False, workspace: Workspace = RUNS, storage: Storage = None
 ) -> None:
     """Print a study's best trial."""
-    from search.study_commands import best as run
+    from search.commands.study_commands import best as run
 
     run(study, workspace, storage, as_json=json)
 
@@ -199,7 +199,7 @@ def report(
     device: Device = "auto",
 ) -> None:
     """Write a study as one HTML page: what was found, how sure that is, how to repeat it."""
-    from search.report_commands import report as run
+    from search.commands.report_commands import report as run
 
     run(study, output, workspace, storage, csv, device)
 
@@ -215,7 +215,7 @@ def dashboard(
     storage: Storage = None,
 ) -> None:
     """Serve optuna-dashboard over the workspace's studies, also while they are searched."""
-    from search.dashboard import dashboard as run
+    from search.dashboard.serve import dashboard as run
 
     run(study, workspace, storage, host=host, port=port)
 
@@ -226,7 +226,7 @@ def studies(
     name: Annotated[str | None, typer.Argument(help="Bundled study.")] = None,
 ) -> None:
     """List the bundled studies, or print one as a starting point."""
-    from search.commands import studies as run
+    from search.commands.commands import studies as run
 
     run(action, name)
 
@@ -239,7 +239,7 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Check database, trials, checkpoints and versions."""
-    from search.commands import doctor as run
+    from search.commands.commands import doctor as run
 
     run(workspace, storage, repair=repair, as_json=json)
 
@@ -252,7 +252,7 @@ def example(
     seed: Annotated[int, flag("seed", "Seed of the synthetic table.")] = 0,
 ) -> None:
     """Write a bundled example table."""
-    from search.commands import example as run
+    from search.commands.commands import example as run
 
     run(table, output, rows=rows, seed=seed)
 

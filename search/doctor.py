@@ -13,12 +13,12 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import text
 
-from search.filesystem import network_file_system
-from search.stale import reap, stale
-from search.storage import MEMORY, RECOVER, explained, open_storage, shown, storage_file
+from search.store.filesystem import network_file_system
+from search.store.stale import reap, stale
+from search.store.storage import MEMORY, RECOVER, explained, open_storage, shown, storage_file
 from trainer.checkpoint import Checkpoint, library_versions, load_checkpoint
-from trainer.compiler import build, without_compiler
 from trainer.errors import CheckpointError, ConfigError
+from trainer.steps.compiler import build, without_compiler
 
 LOW_BYTES, SCARCE_BYTES = 2 * 10**9, 2 * 10**8
 
@@ -35,7 +35,8 @@ class Finding:
 def examine(url: str, workspace: Path, *, repair: bool = False) -> list[Finding]:
     """Look at the database, its studies, their checkpoints, the disk and the machine.
 
-    Makes nothing that is not there. `repair` fails the trials of dead processes, see search.stale.
+    Makes nothing that is not there. `repair` fails the trials of dead processes, as
+    search.store.stale does.
     """
     return [
         *_database(url, workspace, repair=repair),

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import optuna
 
-from search.artifacts import Shelf
-from search.evidence import Evidence, store, stored
-from search.gather import gather
-from search.records import TrialRecord, complete, read_records
+from search.evidence.evidence import Evidence, store, stored
+from search.evidence.gather import gather
 from search.session import Session
+from search.store.artifacts import Shelf
+from search.store.records import TrialRecord, complete, read_records
 from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from trainer.config import TrainConfig
 from trainer.errors import CheckpointError, ConfigError
 from trainer.experiment import with_test_scores
-from trainer.fit import TrainResult, fit
+from trainer.loop.fit import TrainResult, fit
 
 
 def export_best(session: Session, study: optuna.Study, shelf: Shelf) -> Checkpoint | None:

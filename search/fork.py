@@ -7,8 +7,9 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.space import distributions
-from search.storage import FINGERPRINT, differences
+from search.space.space import distributions
+from search.store.attributes import FINGERPRINT
+from search.store.storage import differences
 from studies.definition import StudyDefinition
 from trainer.errors import ConfigError
 

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from search.export import train_again
-from search.objective import value_of
-from search.records import TrialRecord
 from search.session import Session, environment
-from search.space import trial_seed
+from search.space.objective import value_of
+from search.space.space import trial_seed
+from search.store.records import TrialRecord
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
 from trainer.experiment import with_test_scores
-from trainer.fit import TrainResult, fit
+from trainer.loop.fit import TrainResult, fit
 from trainer.refit import refit_all
 
 FIRST_FRESH_SEED = 1_000_000  # beyond any trial's number

@@ -2,15 +2,39 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from search.artifacts import Shelf
+from search.dashboard.notes import annotate
 from search.export import export_best
-from search.notes import annotate
-from search.progress import Progress
-from search.records import read_records
-from search.session import Outcome, Session, begin, search_study
-from search.storage import explained
-from search.workers import run_workers
+from search.session import Session
+from search.store.artifacts import Shelf
+from search.store.records import TrialRecord, complete, read_records
+from search.store.storage import explained
+from search.waves.progress import Progress
+from search.waves.searching import begin, search_study
+from search.waves.workers import run_workers
+from trainer.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search found. `checkpoint` is None if no trial ended complete.
+
+    `stopped` says why the search gave up, if it did.
+    """
+
+    session: Session
+    records: list[TrialRecord]
+    checkpoint: Checkpoint | None
+    seconds: float
+    stopped_early: bool
+    stopped: str
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best complete trial."""
+        ranked = complete(self.records)
+        return ranked[0] if ranked else None
 
 
 def run_search(

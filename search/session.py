@@ -6,33 +6,19 @@ definition -> experiment -> study -> Search -> shelf
 import json
 import os
 import platform
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
 
-from search.artifacts import Shelf
-from search.optimize import Search, enqueue_recipes
-from search.progress import Progress
-from search.records import TrialRecord, complete
-from search.stale import reap
-from search.storage import (
-    FINGERPRINT,
-    default_url,
-    load_study,
-    open_storage,
-    open_study,
-    shown,
-)
-from search.strategy import make_pruner, make_sampler
+from search.store.attributes import DEFINITION, FINGERPRINT
+from search.store.storage import default_url, load_study, open_storage, shown
 from studies.definition import StudyDefinition
 from studies.examples import write_example
 from trainer.checkpoint import Checkpoint, library_versions
-from trainer.compiler import build
-from trainer.device import pick_device
+from trainer.commands.device import pick_device
 from trainer.errors import ConfigError
 from trainer.experiment import (
     Experiment,
@@ -40,9 +26,8 @@ from trainer.experiment import (
     make_checkpoint,
     prepare_experiment,
 )
-from trainer.fit import TrainResult
-
-DEFINITION = "raretune_definition"
+from trainer.loop.fit import TrainResult
+from trainer.steps.compiler import build
 
 
 @dataclass(frozen=True)
@@ -77,27 +62,6 @@ class Session:
             "objective": self.definition.objective,
             "value": value,
         }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a search found. `checkpoint` is None if no trial ended complete.
-
-    `stopped` says why the search gave up, if it did.
-    """
-
-    session: Session
-    records: list[TrialRecord]
-    checkpoint: Checkpoint | None
-    seconds: float
-    stopped_early: bool
-    stopped: str
-
-    @property
-    def best(self) -> TrialRecord | None:
-        """The best complete trial."""
-        ranked = complete(self.records)
-        return ranked[0] if ranked else None
 
 
 def environment() -> dict[str, str]:
@@ -184,68 +148,3 @@ def _table_path(definition: StudyDefinition, workspace: Path) -> Path:
     raise ConfigError(
         f"study {definition.name!r} names no table; give one with --csv FILE --label COLUMN"
     )
-
-
-def open_session_study(session: Session, worker: int = 0) -> optuna.Study:
-    """Create or continue the session's study; each worker draws from a stream of its own."""
-    definition = session.definition
-    study = open_study(
-        open_storage(session.url),
-        definition.name,
-        definition.fingerprint(session.experiment.table.hash),
-        pruner=make_pruner(definition),
-    )
-    study.sampler = make_sampler(definition, len(study.get_trials(deepcopy=False)) + 7919 * worker)
-    return study
-
-
-def search_study(
-    session: Session,
-    *,
-    worker: int = 0,
-    should_stop: Callable[[], bool],
-    on_progress: Callable[[Progress], None],
-) -> Progress:
-    """Search the session's study in this process, keeping the best trials' checkpoints."""
-    study = open_session_study(session, worker)
-    shelf = Shelf(study, session.shelf_folder)
-
-    def keep(number: int, value: float, result: TrainResult) -> None:
-        shelf.keep(number, session.checkpoint(number, value, result))
-
-    return Search(
-        study,
-        session.experiment.data,
-        session.definition,
-        environment={**environment(), **_data(session)},
-        should_stop=should_stop,
-        on_progress=on_progress,
-        on_result=keep,
-    ).run()
-
-
-def _data(session: Session) -> dict[str, str]:
-    """Return which table and which split of it a trial trained on."""
-    split = ", ".join(
-        f"{key} {value}" for key, value in asdict(session.experiment.settings).items()
-    )
-    return {"table": session.experiment.table.hash, "split": split}
-
-
-def begin(session: Session) -> optuna.Study:
-    """Create or continue the session's study before any worker does; clean up after dead ones."""
-    study = open_session_study(session)
-    study.set_metric_names([session.definition.objective])
-    study.set_user_attr(DEFINITION, _stored(session.definition))
-    reap(study)
-    enqueue_recipes(study, session.definition)
-    return study
-
-
-def _stored(definition: StudyDefinition) -> dict[str, Any]:
-    """Return a definition as JSON types, its table found from any folder and no URL in it."""
-    table = definition.table
-    if table.csv is not None:
-        table = table.model_copy(update={"csv": table.csv.resolve()})
-    kept = definition.model_copy(update={"table": table, "storage": ""})
-    return kept.model_dump(mode="json")

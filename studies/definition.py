@@ -25,8 +25,8 @@ from pydantic import (
 from studies.settings import check_keys
 from studies.space import Range, Scalar, Strict, Values
 from trainer.config import TrainConfig, invalid
+from trainer.data.table import Roles
 from trainer.errors import ConfigError
-from trainer.table import Roles
 
 BUNDLED = Path(__file__).parent
 SEARCHABLE = (

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trainer.commands.guide import ID, LABELS, SEQUENCE
 from trainer.errors import ConfigError
-from trainer.guide import ID, LABELS, SEQUENCE
 
 NUMBERS = [
     "ahi_a0h3",

@@ -15,11 +15,12 @@ import torch
 from browser import launched, visit
 
 from search.cli import main
-from search.session import Session, begin, search_study
+from search.session import Session
+from search.waves.searching import begin, search_study
 from studies.definition import load_definition
-from trainer.data import TrainingData, pad_columns
+from trainer.data.table import Roles
 from trainer.experiment import SplitSettings, prepare_experiment
-from trainer.table import Roles
+from trainer.stack.tensors import TrainingData, pad_columns
 
 torch.set_num_threads(1)
 

@@ -7,7 +7,7 @@ import optuna
 import torch
 from optuna.trial import TrialState, create_trial
 
-from search.evidence import (
+from search.evidence.evidence import (
     ColumnImportance,
     Contender,
     Evidence,
@@ -15,13 +15,13 @@ from search.evidence import (
     LabelTest,
     TableFacts,
 )
-from search.gather import counts_along_cuts
-from search.session import DEFINITION
-from search.space import KNOWN_RECIPES, distributions
+from search.evidence.gather import counts_along_cuts
+from search.space.space import KNOWN_RECIPES, distributions
+from search.store.attributes import DEFINITION
 from studies.definition import load_definition
 from trainer.config import TrainConfig
-from trainer.curves import wilson_interval
-from trainer.evaluation import reliability
+from trainer.pages.curves import wilson_interval
+from trainer.scores.evaluation import reliability
 
 HOSTILE = "</script><b>"
 LABELS = (HOSTILE, 'rare & "co"', "never")

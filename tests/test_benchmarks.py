@@ -17,13 +17,13 @@ from benchmarks.loops import best_f1, make_loss, unpadded
 from benchmarks.plain_optuna import suggest
 from benchmarks.throughput import OPTIONAL, PROGRAMS
 from benchmarks.with_stacks import multiply
-from search.space import distributions
+from search.space.space import distributions
 from studies.definition import load_definition
-from trainer.eager import eager
-from trainer.epoch import train_epoch
-from trainer.metrics import confusion, rank
-from trainer.stack import member_losses, start_stack
-from trainer.thresholds import best_thresholds, parse_threshold_metric
+from trainer.scores.metrics import confusion, rank
+from trainer.scores.thresholds import best_thresholds, parse_threshold_metric
+from trainer.stack.stack import member_losses, start_stack
+from trainer.steps.epoch import train_epoch
+from trainer.steps.in_torch import eager
 
 ROOT = Path(__file__).parent.parent
 PREVALENCE = 0.034  # of nafld's labels, on average

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from study_case import HOSTILE, make_evidence, make_study
 
-from search.evidence_figures import chosen_cut
-from search.report import write_report
+from search.figures.contenders import chosen_cut
+from search.report.page import write_report
 
 FILLED = (
     "plot => plot.querySelector('.main-svg path, .main-svg .point, canvas') !== null"

@@ -8,8 +8,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search.artifacts import Shelf
-from search.storage import default_url
+from search.store.artifacts import Shelf
+from search.store.storage import default_url
 
 pytest.importorskip(
     "optuna_dashboard", reason='optuna-dashboard is missing: pip install -e ".[dashboard]"'

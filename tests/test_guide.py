@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trainer.checkpoint import load_checkpoint
-from trainer.state import STATE
+from trainer.loop.resume import STATE
 
 RARETUNE = Path(sys.executable).with_name("raretune")
 

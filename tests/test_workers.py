@@ -14,7 +14,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.stale import ORPHAN_SECONDS
+from search.store.stale import ORPHAN_SECONDS
 from trainer.checkpoint import load_checkpoint
 
 RARETUNE = Path(sys.executable).with_name("raretune")

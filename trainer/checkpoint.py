@@ -31,11 +31,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainer.config import TrainConfig, invalid
+from trainer.data.features import Features
+from trainer.data.table import Roles
 from trainer.errors import CheckpointError, ConfigError
-from trainer.features import Features
-from trainer.model import Shape, flat_parameters
-from trainer.state import STATE, HistoryRow
-from trainer.table import Roles
+from trainer.loop.resume import STATE, HistoryRow
+from trainer.stack.model import Shape, flat_parameters
 
 FILES = MODEL, RECORD, THRESHOLDS, HISTORY = (
     "model.safetensors",
@@ -70,7 +70,7 @@ class Record(BaseModel):
 class Checkpoint:
     """A member that can predict: network, features, thresholds, and the record of its making.
 
-    `parameters` are named and shaped as trainer.model.named_parameters has them.
+    `parameters` are named and shaped as trainer.stack.model.named_parameters has them.
     """
 
     record: Record

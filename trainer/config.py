@@ -10,8 +10,17 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from trainer.errors import ConfigError
-from trainer.thresholds import parse_threshold_metric
-from trainer.weights import ClassWeightMethod, WeightMethod
+from trainer.scores.thresholds import parse_threshold_metric
+
+ClassWeightMethod = Literal["none", "balanced", "inverse", "aggressive", "very_aggressive"]
+
+
+WeightMethod = Literal["none", "balanced", "inverse", "inverse_sqrt", "aggressive", "per_class"]
+
+
+CLASS_WEIGHT_METHODS: tuple[ClassWeightMethod, ...] = get_args(ClassWeightMethod)
+WEIGHT_METHODS: tuple[WeightMethod, ...] = get_args(WeightMethod)
+
 
 LossType = Literal["bce", "weighted_bce", "focal"]
 EarlyStopMetric = Literal["loss", "macro_f1", "macro_recall", "roc_auc", "average_precision"]

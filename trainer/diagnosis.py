@@ -89,7 +89,7 @@ class Run:
 
     @cached_property
     def best(self) -> Row:
-        """The epoch that trainer.fit keeps: the first that no later one improves on."""
+        """The epoch that trainer.loop.fit keeps: the first that no later one improves on."""
         metric, min_delta = self.config.early_stop_metric, self.config.min_delta
         best, best_score = self.rows[0], -math.inf
         for row in self.rows:

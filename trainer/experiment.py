@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import Checkpoint, Record, library_versions
-from trainer.data import TrainingData, make_data
+from trainer.data.features import Features
+from trainer.data.split import Split, split_rows
+from trainer.data.table import Roles, Table, read_table
 from trainer.errors import CheckpointError
-from trainer.evaluation import Evaluation, Intervals, bootstrap, evaluate, threshold_tensor
-from trainer.features import Features
-from trainer.fit import TrainResult
+from trainer.loop.fit import TrainResult
 from trainer.predict import predict_frame
-from trainer.split import Split, split_rows
-from trainer.table import Roles, Table, read_table
+from trainer.scores.evaluation import Evaluation, Intervals, bootstrap, evaluate, threshold_tensor
+from trainer.stack.tensors import TrainingData, make_data
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.features import Features
-from trainer.metrics import average_precision, rank
-from trainer.model import Shape, forward, layers_of
+from trainer.data.features import Features
+from trainer.scores.metrics import average_precision, rank
+from trainer.stack.model import Shape, forward, layers_of
 
 REPEATS = 4
 MOST_PRODUCTS = 60_000_000_000  # multiplications behind the first layer, about three seconds

@@ -12,11 +12,11 @@ from pyarrow import csv
 from torch import Tensor
 
 from trainer.checkpoint import Checkpoint
+from trainer.data.reading import stream_arrow, to_frame
 from trainer.errors import TableError
-from trainer.evaluation import threshold_tensor
-from trainer.inference import predict_probabilities
-from trainer.model import padded
-from trainer.reading import stream_arrow, to_frame
+from trainer.scores.evaluation import threshold_tensor
+from trainer.stack.model import padded
+from trainer.steps.inference import predict_probabilities
 from trainer.writing import written_whole
 
 ROWS_AT_ONCE = 1 << 15  # through features and network, in flat memory
@@ -25,7 +25,7 @@ WORKERS = 2  # as fast together as one thread reads
 
 
 def predict_frame(checkpoint: Checkpoint, columns: pd.DataFrame) -> Tensor:
-    """Return probabilities (N, L) float32 of a frame as trainer.reading reads it.
+    """Return probabilities (N, L) float32 of a frame as trainer.data.reading reads it.
 
     Raises TableError if a feature column is missing or of another kind.
     """

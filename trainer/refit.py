@@ -12,15 +12,15 @@ from torch import Tensor
 
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
-from trainer.data import FOLDS, make_data
+from trainer.data.features import Features
+from trainer.data.split import Split, fold_rows
 from trainer.errors import ConfigError
 from trainer.experiment import Experiment, make_checkpoint
-from trainer.features import Features
-from trainer.fit import TrainResult, fit
-from trainer.inference import predict_probabilities
-from trainer.judgement import judge
-from trainer.model import Shape, flat_parameters
-from trainer.split import Split, fold_rows
+from trainer.loop.fit import TrainResult, fit
+from trainer.loop.judgement import judge
+from trainer.stack.model import Shape, flat_parameters
+from trainer.stack.tensors import FOLDS, make_data
+from trainer.steps.inference import predict_probabilities
 
 
 def refit_all(experiment: Experiment, config: TrainConfig, best_epoch: int) -> Checkpoint:

@@ -11,8 +11,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from trainer.config import TrainConfig
-from trainer.weights import CLASS_WEIGHT_METHODS
+from trainer.config import CLASS_WEIGHT_METHODS, TrainConfig
 
 Step = Mapping[str, Any]
 

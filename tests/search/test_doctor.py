@@ -8,15 +8,16 @@ from optuna.distributions import FloatDistribution
 
 from search import doctor
 from search.doctor import examine
-from search.reporting import ask, set_attributes
-from search.stale import OWNER, owner
-from search.storage import default_url, open_storage, open_study
+from search.store.attributes import OWNER
+from search.store.reporting import ask, set_attributes
+from search.store.stale import owner
+from search.store.storage import default_url, open_storage, open_study
 from trainer.checkpoint import save_checkpoint
-from trainer.compiler import Build
 from trainer.config import TrainConfig
+from trainer.data.table import Roles
 from trainer.experiment import SplitSettings, make_checkpoint, prepare_experiment
-from trainer.fit import fit
-from trainer.table import Roles
+from trainer.loop.fit import fit
+from trainer.steps.compiler import Build
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_other_versions_little_disk_many_threads_are_warned_of(workspace, monkey
 
 def test_a_machine_without_a_compiler_is_told_what_it_misses(tmp_path, monkeypatch):
     missing = Build(None, "there is no C compiler 'cc'")
-    for module in ("search.doctor", "trainer.compiler"):
+    for module in ("search.doctor", "trainer.steps.compiler"):
         monkeypatch.setattr(f"{module}.build", lambda: missing)
     (finding,) = bad(examine(default_url(tmp_path), tmp_path))
     assert finding.level == "warning"

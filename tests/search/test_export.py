@@ -4,10 +4,10 @@ import optuna
 import pytest
 
 from search import export
-from search.artifacts import Shelf
-from search.evidence import stored
+from search.evidence.evidence import stored
 from search.export import current_evidence, export_best
-from search.records import complete, read_records
+from search.store.artifacts import Shelf
+from search.store.records import complete, read_records
 from trainer.checkpoint import load_checkpoint, save_checkpoint
 
 RECIPES = {"plain BCE", "the guide", "the guide, escalated"}

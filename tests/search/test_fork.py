@@ -3,10 +3,10 @@ import pytest
 from optuna.trial import TrialState
 
 from search.fork import fork
-from search.optimize import Search
-from search.records import complete, read_records
-from search.storage import open_storage, open_study
-from search.strategy import make_pruner, make_sampler
+from search.space.strategy import make_pruner, make_sampler
+from search.store.records import complete, read_records
+from search.store.storage import open_storage, open_study
+from search.waves.optimize import Search
 from studies.definition import load_definition
 from trainer.errors import ConfigError
 

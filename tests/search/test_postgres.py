@@ -12,11 +12,11 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import make_url, text
 
-from search.optimize import Search
-from search.reporting import ask, database, report_epoch, set_attributes, silence
-from search.stale import claim, reap
-from search.storage import open_storage, open_study, shown
-from search.strategy import make_pruner, make_sampler
+from search.space.strategy import make_pruner, make_sampler
+from search.store.reporting import ask, database, report_epoch, set_attributes, silence
+from search.store.stale import claim, reap
+from search.store.storage import open_storage, open_study, shown
+from search.waves.optimize import Search
 from studies.definition import load_definition
 from trainer.errors import ConfigError
 

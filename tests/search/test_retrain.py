@@ -4,10 +4,10 @@ import optuna
 import pytest
 import torch
 
-from search.artifacts import Shelf
 from search.export import checkpoint_of
-from search.records import read_records
 from search.retrain import over_seeds, refit, retrain
+from search.store.artifacts import Shelf
+from search.store.records import read_records
 from trainer.errors import ConfigError
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from studies.definition import bundled_names, load_definition
-from trainer import guide
+from trainer.commands import guide
 from trainer.errors import ConfigError
 
 

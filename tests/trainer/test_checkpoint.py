@@ -14,13 +14,13 @@ from trainer.checkpoint import (
     save_checkpoint,
 )
 from trainer.config import TrainConfig
-from trainer.data import make_data
+from trainer.data.reading import read_columns
+from trainer.data.split import split_rows
+from trainer.data.table import Roles, read_table
 from trainer.errors import CheckpointError, TableError
-from trainer.fit import fit
+from trainer.loop.fit import fit
 from trainer.predict import predict_file, predict_frame
-from trainer.reading import read_columns
-from trainer.split import split_rows
-from trainer.table import Roles, read_table
+from trainer.stack.tensors import make_data
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 
 from trainer.config import TrainConfig
 from trainer.diagnosis import Run, diagnose
-from trainer.fit import fit
+from trainer.loop.fit import fit
 
 
 def names(signs):

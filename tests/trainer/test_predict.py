@@ -7,12 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trainer.config import TrainConfig
+from trainer.data.reading import read_columns
+from trainer.data.table import Roles
 from trainer.errors import TableError
 from trainer.experiment import SplitSettings, make_checkpoint, prepare_experiment
-from trainer.fit import fit
+from trainer.loop.fit import fit
 from trainer.predict import predict_file, predict_frame
-from trainer.reading import read_columns
-from trainer.table import Roles
 
 ROLES = Roles(("rare", "rarer"), group="family", id=("person",))
 
@@ -33,8 +33,8 @@ def columns(table_csv):
 @pytest.fixture
 def small_tables(monkeypatch):
     """Read and predict in many small steps, so that every one ends somewhere odd."""
-    monkeypatch.setattr("trainer.reading.BLOCK_BYTES", 1 << 10)
-    monkeypatch.setattr("trainer.reading.TABLE_ROWS", 70)
+    monkeypatch.setattr("trainer.data.reading.BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr("trainer.data.reading.TABLE_ROWS", 70)
     monkeypatch.setattr("trainer.predict.ROWS_AT_ONCE", 32)
 
 

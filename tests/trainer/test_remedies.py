@@ -5,8 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer import remedies
-from trainer.config import LOSS_TYPES, TrainConfig
-from trainer.weights import CLASS_WEIGHT_METHODS, WEIGHT_METHODS
+from trainer.config import CLASS_WEIGHT_METHODS, LOSS_TYPES, WEIGHT_METHODS, TrainConfig
 
 REMEDIES = (
     remedies.tuned_thresholds,

@@ -1,0 +1,1 @@
+"""optuna-dashboard over a workspace, with notes."""

@@ -1,0 +1,154 @@
+"""What a study's best trial is worth and why, label by label: what a report shows beyond records.
+
+It is gathered once, where table and checkpoints are at hand, and kept with the study, so that a
+report can be made from the storage alone. It stands among the study's system attributes in pieces,
+one for each label and one for the rest, each far below the 65,535 bytes of MySQL's TEXT.
+"""
+
+import json
+
+import optuna
+from pydantic import BaseModel, ConfigDict
+
+from search.store.reporting import set_study_attributes
+from trainer.checkpoint import json_text
+from trainer.scores.resampling import Interval
+
+PREFIX = "raretune:evidence:"
+FORMAT = 1
+
+
+class Frozen(BaseModel):
+    """A record that never changes."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ColumnImportance(Frozen):
+    """What shuffling a column's validation rows costs a label: mean drop of its AP, and spread."""
+
+    column: str
+    drop: float
+    spread: float
+
+
+class LabelTest(Frozen):
+    """One label on the locked test rows at its threshold, with 95 % intervals (low, high)."""
+
+    precision: float
+    recall: float
+    f1: float
+    average_precision: float
+    roc_auc: float | None
+    support: int
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+    intervals: dict[str, tuple[float | None, float | None]]
+
+
+class LabelEvidence(Frozen):
+    """One label on the validation rows, where cuts are chosen, and on the test rows.
+
+    `cuts` fall; `true_positives` and `false_positives` count the rows with a probability of at
+    least the cut, of `rows` rows with `positives` positives. `threshold` is exactly one of the
+    cuts; the others lie where positives enter and evenly over the rows. `predicted`, `observed`,
+    `bin_rows`, `low` and `high` are the bins of the reliability diagram with Wilson intervals.
+    `columns` are the most important ones, by their drop on the validation rows.
+    """
+
+    label: str
+    threshold: float
+    rows: int
+    positives: int
+    cuts: list[float]
+    true_positives: list[int]
+    false_positives: list[int]
+    predicted: list[float]
+    observed: list[float]
+    bin_rows: list[int]
+    low: list[float]
+    high: list[float]
+    columns: list[ColumnImportance]
+    test: LabelTest | None
+
+
+class Contender(Frozen):
+    """What the best trial is held against on the test rows; `trial` is None if nothing is trained.
+
+    `validated` is the cross-fitted macro-F1 of the validation rows. `macro_f1` and `interval` are
+    of the test rows; `difference` is the best trial's macro-F1 minus this one's, with the interval
+    of that difference over the same resamples.
+    """
+
+    name: str
+    trial: int | None
+    validated: float | None
+    macro_f1: float
+    interval: Interval
+    difference: float
+    difference_interval: Interval
+
+
+class TableFacts(Frozen):
+    """The table a study was searched on: rows in all and of each part, columns that are features.
+
+    `prevalence` is each label's share of positives among all rows.
+    """
+
+    file: str
+    sha256: str
+    rows: int
+    features: int
+    group: str | None
+    train: int
+    validation: int
+    test: int
+    split_seed: int
+    prevalence: dict[str, float]
+
+
+class Evidence(Frozen):
+    """The best trial's evidence: `validated` macro-F1, cross-fitted, and that of the test rows.
+
+    Without test rows `macro_f1` and `interval` are None; where the test rows are one single group,
+    `interval` is. Nothing is contended without an interval.
+    """
+
+    trial: int
+    validated: float
+    macro_f1: float | None
+    interval: Interval | None
+    table: TableFacts
+    labels: list[LabelEvidence]
+    contenders: list[Contender]
+
+
+def store(study: optuna.Study, evidence: Evidence) -> None:
+    """Keep the evidence with the study, in place of that of a former best trial."""
+    whole = json.loads(json_text(evidence.model_dump()))
+    labels = whole.pop("labels")
+    pieces = {f"label:{i}": label for i, label in enumerate(labels)}
+    pieces["rest"] = {"labels": len(labels), **whole}
+    about = {"format": FORMAT, "trial": evidence.trial}
+    set_study_attributes(
+        study, {PREFIX + name: {**about, "content": piece} for name, piece in pieces.items()}
+    )
+
+
+def stored(study: optuna.Study, trial: int) -> Evidence | None:
+    """Return the evidence kept of a trial; None if it is of another one, or of another format."""
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    pieces = {
+        key.removeprefix(PREFIX): piece["content"]
+        for key, piece in attributes.items()
+        if key.startswith(PREFIX) and (piece["format"], piece["trial"]) == (FORMAT, trial)
+    }
+    if "rest" not in pieces:
+        return None
+    rest = pieces["rest"]
+    names = [f"label:{i}" for i in range(rest["labels"])]
+    if not pieces.keys() >= set(names):
+        return None
+    return Evidence.model_validate({**rest, "labels": [pieces[name] for name in names]})

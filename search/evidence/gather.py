@@ -1,0 +1,194 @@
+"""A best trial's checkpoint, the known recipes' and their table -> evidence.
+
+Everything along cuts, bins and columns is of the validation rows. Of the test rows, which choose
+nothing here either, there are scores and comparisons only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from search.evidence.evidence import (
+    ColumnImportance,
+    Contender,
+    Evidence,
+    LabelEvidence,
+    LabelTest,
+    TableFacts,
+)
+from trainer.checkpoint import Checkpoint, json_text
+from trainer.data.table import Table
+from trainer.experiment import Experiment
+from trainer.importance import Importance, inputs_of_columns, permutation_importance
+from trainer.pages.curves import wilson_interval
+from trainer.predict import predict_frame
+from trainer.scores.comparison import Compared, compare_macro_f1
+from trainer.scores.evaluation import reliability, threshold_tensor
+from trainer.stack.tensors import pad_columns
+from trainer.steps.inference import predict_probabilities
+
+CUTS_AT_POSITIVES, CUTS_AT_ROWS = 200, 99  # of a label, besides its threshold
+COLUMNS = 8  # of a label, the most important
+CONSTANT = "every row positive"
+
+
+def gather(
+    experiment: Experiment, checkpoint: Checkpoint, rivals: Mapping[str, Checkpoint]
+) -> Evidence:
+    """Return the evidence of a trial's checkpoint, which has its test scores if there are any.
+
+    `rivals` are other trials' checkpoints by name, to hold it against on the test rows; the answer
+    that every row is positive is one more.
+    """
+    record = checkpoint.record
+    own, contenders = _held_against(experiment, checkpoint, rivals)
+    return Evidence(
+        trial=_number(checkpoint),
+        validated=record.validation["macro_f1"],
+        macro_f1=None if record.test is None else record.test["macro_f1"],
+        interval=None if own is None else own.interval,
+        table=_facts(experiment, checkpoint),
+        labels=_labels(experiment, checkpoint),
+        contenders=contenders,
+    )
+
+
+def _labels(experiment: Experiment, checkpoint: Checkpoint) -> list[LabelEvidence]:
+    record, table, rows = checkpoint.record, experiment.table, experiment.split.validation
+    x = torch.from_numpy(checkpoint.features.transform(table.columns.iloc[rows]))
+    x, y = pad_columns(x, 16), torch.from_numpy(table.labels[rows])
+    flat, shape = checkpoint.flat(), checkpoint.shape
+    probabilities = predict_probabilities(flat, shape, x)[0]
+    importance = permutation_importance(flat, shape, x, y, inputs_of_columns(checkpoint.features))
+    return [
+        LabelEvidence(
+            label=label,
+            **counts_along_cuts(probabilities[:, i], y[:, i], record.thresholds[label]),
+            **_bins(probabilities[:, i], y[:, i]),
+            columns=_columns(importance, i),
+            test=None if record.test is None else _label_test(record.test, label),
+        )
+        for i, label in enumerate(record.labels)
+    ]
+
+
+def counts_along_cuts(probabilities: Tensor, labels: Tensor, threshold: float) -> dict[str, Any]:
+    """Return a label's counts at its threshold and up to 299 other cuts, as LabelEvidence has them.
+
+    Up to 200 cuts lie at probabilities of positives, where precision turns, and 99 evenly over the
+    rows. Shapes (N rows): probabilities (N,) float32, labels (N,) 0 or 1.
+    """
+    p, positive = probabilities.numpy(), labels.numpy() > 0
+    rows, hits = np.sort(p), np.sort(p[positive])
+    chosen = np.array([threshold], dtype=np.float32)
+    spread = _spread(hits, CUTS_AT_POSITIVES), _spread(rows, CUTS_AT_ROWS)
+    cuts = np.unique(np.concatenate([chosen, *spread]))[::-1]
+    true = len(hits) - np.searchsorted(hits, cuts)
+    reached = len(rows) - np.searchsorted(rows, cuts)
+    return {
+        "threshold": float(chosen[0]),
+        "rows": len(rows),
+        "positives": len(hits),
+        "cuts": cuts.tolist(),
+        "true_positives": true.tolist(),
+        "false_positives": (reached - true).tolist(),
+    }
+
+
+def _spread(values: np.ndarray, most: int) -> np.ndarray:
+    """Return at most so many of the sorted values, evenly spread over them, the ends among them."""
+    places = np.linspace(0, len(values) - 1, min(most, len(values)))
+    return values[places.round().astype(np.int64)]
+
+
+def _bins(probabilities: Tensor, labels: Tensor) -> dict[str, Any]:
+    bins = reliability(probabilities, labels)
+    low, high = wilson_interval(bins.observed, bins.rows)
+    return {
+        "predicted": bins.predicted.tolist(),
+        "observed": bins.observed.tolist(),
+        "bin_rows": bins.rows.tolist(),
+        "low": low.tolist(),
+        "high": high.tolist(),
+    }
+
+
+def _columns(importance: Importance, label: int) -> list[ColumnImportance]:
+    drop, spread = importance.drop[:, label].tolist(), importance.spread[:, label].tolist()
+    found = [
+        ColumnImportance(column=column, drop=drop[i], spread=spread[i])
+        for i, column in enumerate(importance.columns)
+    ]
+    return sorted(found, key=lambda one: -one.drop)[:COLUMNS]
+
+
+def _label_test(test: Mapping[str, Any], label: str) -> LabelTest:
+    scores, intervals = test["labels"][label], test["intervals"]["labels"][label]
+    return LabelTest.model_validate_json(json_text({**scores, "intervals": intervals}))
+
+
+def _facts(experiment: Experiment, checkpoint: Checkpoint) -> TableFacts:
+    table, split = experiment.table, experiment.split
+    features = checkpoint.features
+    prevalence = table.labels.mean(axis=0).tolist()
+    return TableFacts(
+        file=table.path.name,
+        sha256=table.hash,
+        rows=len(table.labels),
+        features=len(features.number_columns) + len(features.text_columns),
+        group=table.roles.group,
+        train=len(split.train),
+        validation=len(split.validation),
+        test=len(split.test),
+        split_seed=experiment.settings.seed,
+        prevalence=dict(zip(table.roles.labels, prevalence, strict=True)),
+    )
+
+
+def _held_against(
+    experiment: Experiment, checkpoint: Checkpoint, rivals: Mapping[str, Checkpoint]
+) -> tuple[Compared | None, list[Contender]]:
+    """Return the checkpoint's own macro-F1 with its interval, and those of its contenders.
+
+    Where there are no test rows, or they have no interval, there is nothing to say.
+    """
+    table, rows = experiment.table, experiment.split.test
+    if not len(rows):
+        return None, []
+    labels = torch.from_numpy(table.labels[rows])
+    decided = [_decisions(one, table, rows) for one in (checkpoint, *rivals.values())]
+    decisions = torch.stack([*decided, torch.ones_like(labels, dtype=torch.bool)])
+    groups = None if table.groups is None else table.groups[rows]
+    own, *others = compare_macro_f1(decisions, labels, groups)
+    if not np.isfinite(own.interval).all():
+        return None, []
+    names = [*rivals, CONSTANT]
+    return own, [
+        _contender(name, rivals.get(name), one) for name, one in zip(names, others, strict=True)
+    ]
+
+
+def _decisions(checkpoint: Checkpoint, table: Table, rows: np.ndarray) -> Tensor:
+    """Decide the given rows of a table, (N, L) bool."""
+    cuts = threshold_tensor(checkpoint.record.thresholds, checkpoint.record.labels)
+    return predict_frame(checkpoint, table.columns.iloc[rows]) >= cuts
+
+
+def _contender(name: str, checkpoint: Checkpoint | None, compared: Compared) -> Contender:
+    validation = None if checkpoint is None else checkpoint.record.validation
+    return Contender(
+        name=name,
+        trial=None if checkpoint is None else _number(checkpoint),
+        validated=None if validation is None else validation["macro_f1"],
+        **asdict(compared),
+    )
+
+
+def _number(checkpoint: Checkpoint) -> int:
+    if checkpoint.record.trial is None:
+        raise ValueError("a checkpoint of no trial has no evidence")
+    return int(checkpoint.record.trial["number"])

@@ -1,0 +1,1 @@
+"""Records and evidence -> figures, each with the sentence that explains it."""

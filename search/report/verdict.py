@@ -1,0 +1,105 @@
+"""What a study found and how sure that is, in plain sentences: no HTML here."""
+
+from search.evidence.evidence import Contender, Evidence, LabelEvidence
+from search.figures.shown import count
+from search.space.space import BASELINE
+from search.store.records import TrialRecord
+
+FEW_POSITIVES = 20
+
+
+def verdict(evidence: Evidence, best: TrialRecord) -> str:
+    """Say in one sentence whether the best trial beats plain BCE on the test rows."""
+    if best.recipe == BASELINE:
+        return f"No remedy beat {BASELINE}: the best trial is {BASELINE} itself."
+    if evidence.macro_f1 is None:
+        return (
+            f"Trial {evidence.trial} has the best validated score; no rows were held out for test, "
+            f"so whether it beats {BASELINE} on fresh rows is not known."
+        )
+    rival = next((one for one in evidence.contenders if one.name == BASELINE), None)
+    if rival is None:
+        return (
+            f"Trial {evidence.trial} reached a test macro-F1 of {evidence.macro_f1:.3f}; "
+            f"{BASELINE} did not end complete, so nothing says whether a remedy was needed."
+        )
+    low, high = rival.difference_interval
+    scores = f"{evidence.macro_f1:.3f} against {rival.macro_f1:.3f}"
+    if low > 0:
+        return f"A remedy earned its place: trial {evidence.trial} beats {BASELINE}, {scores}."
+    if high < 0:
+        return f"{BASELINE} is the better choice: trial {evidence.trial} falls behind it, {scores}."
+    return (
+        f"Trial {evidence.trial} is not shown to beat {BASELINE}: {scores}, "
+        "a difference within chance."
+    )
+
+
+def compared(contender: Contender) -> str:
+    """Say how far the best trial is ahead of a contender or behind it, and whether that is sure."""
+    low, high = contender.difference_interval
+    ahead = contender.difference >= 0
+    near, far = (low, high) if ahead else (-high, -low)
+    sure = "" if near > 0 else ": not sure"
+    return (
+        f"{'better' if ahead else 'worse'} than {contender.name} by "
+        f"{signed(abs(contender.difference))} ({signed(near)} to {signed(far)}){sure}"
+    )
+
+
+def signed(value: float) -> str:
+    """Return a number with three digits and a minus sign proper."""
+    return f"{value:.3f}".replace("-0.000", "0.000").replace("-", "\N{MINUS SIGN}")
+
+
+def flattery(evidence: Evidence, score: str, trials: int) -> str:
+    """Say what the validated macro-F1 is worth, that of the best of many trials by `score`."""
+    chosen = "the best" if score == "macro-F1" else f"that of the best by {score}"
+    sentence = (
+        f"The validated macro-F1 of {evidence.validated:.3f} is {chosen} of "
+        f"{count(trials, 'trial')}, and such a maximum flatters"
+    )
+    if evidence.macro_f1 is None:
+        return f"{sentence}, and no test rows say by how much."
+    return f"{sentence}; the test rows chose nothing, so their score does not."
+
+
+def warnings(evidence: Evidence) -> list[str]:
+    """Return what makes the numbers less sure than they look, a sentence each."""
+    found = []
+    if evidence.table.test == 0:
+        found.append("No rows were held out for test: every score here is of validation rows.")
+    found += filter(None, map(_few, evidence.labels))
+    if evidence.interval is not None and evidence.macro_f1:
+        low, high = evidence.interval
+        if high - low > evidence.macro_f1 / 2:
+            found.append(
+                f"The interval of the test macro-F1, {low:.3f} to {high:.3f}, is wide beside the "
+                "score: there are few positives, and differences within it mean little."
+            )
+    return found
+
+
+def _few(label: LabelEvidence) -> str:
+    few = []
+    if label.positives < FEW_POSITIVES:
+        few.append(f"{label.positives} among the validation rows, where its threshold was chosen")
+    if label.test is not None and label.test.support < FEW_POSITIVES:
+        few.append(f"{label.test.support} among the test rows, which its test scores hang on")
+    return f"{label.label} has few positives: {'; '.join(few)}." if few else ""
+
+
+def loss_words(record: TrialRecord) -> str:
+    """Return a trial's remedy in a few words, by the name of its recipe if it has one."""
+    if record.recipe is not None:
+        return record.recipe
+    config = record.config
+    loss = str(config["loss_type"])
+    words = [f"focal {config['focal_gamma']:.1f}" if loss == "focal" else loss]
+    if loss != "bce":
+        method = str(config["class_weight_method"]).replace("none", "equal")
+        multiplier = f"\N{MULTIPLICATION SIGN} {config['class_weight_multiplier']:.2g}"
+        words.append(f"{method} weights {multiplier}")
+    if config["weight_method"] != "none":
+        words.append(f"{config['weight_method']} sampling")
+    return ", ".join(words)

@@ -1,0 +1,1 @@
+"""What is drawn and how: distributions, known recipes, samplers, pruners, the objective."""

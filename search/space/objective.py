@@ -1,0 +1,37 @@
+"""What a search maximises: a score that is the mean over the labels, or one label's F1.
+
+Scores that need decisions are cross-fitted. Where a run stops, and which epoch is its best, follows
+from its own early_stop_metric; the objective only compares the trials at these epochs.
+"""
+
+import math
+from collections.abc import Sequence
+
+from studies.definition import LABEL_OBJECTIVE, OBJECTIVES
+from trainer.errors import ConfigError
+from trainer.loop.fit import EpochReport, TrainResult
+
+
+def values_of(report: EpochReport, objective: str, labels: Sequence[str]) -> list[float]:
+    """Return the objective of each of a report's K members; `labels` are the table's, in order.
+
+    Raises ConfigError if the objective names none of them.
+    """
+    if objective in OBJECTIVES:
+        return list(report.scores[objective])
+    label = objective.removeprefix(LABEL_OBJECTIVE)
+    if label not in labels:
+        raise ConfigError(
+            f"objective {objective!r} names no label of the table; labels are {', '.join(labels)}"
+        )
+    values: list[float] = report.validation.f1[:, labels.index(label)].tolist()
+    return values
+
+
+def value_of(result: TrainResult, objective: str) -> float:
+    """Return the objective at a result's best epoch; nan if it has none."""
+    if result.parameters is None:
+        return math.nan
+    if objective in OBJECTIVES:
+        return result.scores[objective]
+    return result.history[result.best_epoch - 1][f"f1_{objective.removeprefix(LABEL_OBJECTIVE)}"]

@@ -1,0 +1,1 @@
+"""What Optuna keeps, and the only room that knows how it keeps it."""

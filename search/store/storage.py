@@ -1,0 +1,302 @@
+"""A storage URL -> Optuna storage tuned for its backend; a study opened, continued or refused.
+
+sqlite:///FILE                         one machine, any number of processes
+postgresql://USER:PASSWORD@HOST/NAME   several machines (mysql:// likewise)
+journal:///FILE                        several machines that share only a folder
+memory                                 this process
+"""
+
+import json
+import os
+import re
+import sqlite3
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from search.store.attributes import FINGERPRINT
+from search.store.database import Database
+from search.store.filesystem import network_file_system
+from trainer.errors import ConfigError, RaretuneError
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 60  # how long a process waits for its turn to write to SQLite
+CONNECT_SECONDS = 10
+HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
+MEMORY = "memory"
+DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"} | {
+    name: f"{name}+pymysql" for name in ("mysql", "mariadb")
+}
+SECRETS = re.compile(r"password|passwd|secret|token", re.IGNORECASE)
+RECOVER = "put a backup in its place, or save what can be read with: sqlite3 FILE .recover"
+REMEDIES = {  # what a database's complaint matches -> what helps
+    "password|access denied|authentication": "check user and password in --storage",
+    "(database|schema) .*does not exist|unknown database": "make the database first",
+    "refused|could not|can't connect|timed? ?out|timeout|resolve|no such file": "check that the "
+    "server runs and that --storage names its host and port",
+    "permission denied for": "grant the user all rights in the database",
+    "malformed": RECOVER,
+    "readonly|read-only|unable to open|permission": "make the file and its folder writable",
+    "full": "free disk space",
+    "upgrade|updating": "or name another --storage",
+}
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=ExperimentalWarning)
+warnings.filterwarnings(
+    "ignore", message="Heartbeat of storage"
+)  # search.store.reporting records it
+
+
+def default_url(workspace: Path) -> str:
+    """Return the URL of a workspace's own SQLite database."""
+    return f"sqlite:///{(workspace / 'studies.db').resolve()}"
+
+
+def shown(url: str) -> str:
+    """Return a storage URL without its passwords, fit for output and files."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return re.sub(r"://.*@", "://***@", url)
+    secret = {key: "***" for key in parsed.query if SECRETS.search(key)}
+    return parsed.update_query_dict(secret).render_as_string(hide_password=True)
+
+
+def open_storage(url: str) -> BaseStorage:
+    """Open the storage behind a URL, made if it is new; raises ConfigError."""
+    if url == MEMORY:
+        return optuna.storages.InMemoryStorage()
+    parsed = _parse(url)
+    file = storage_file(url)
+    if file is not None:
+        _check_file(file, url)
+    with explained(url, RuntimeError, ImportError, OSError, sqlite3.Error):
+        if parsed.drivername == "journal":
+            return JournalStorage(JournalFileBackend(str(file)))
+        if parsed.get_backend_name() != "sqlite":
+            waiting = {} if "connect_timeout" in parsed.query else _connect_timeout(parsed)
+            return _connect(parsed, waiting)
+        if file is not None:
+            _patiently(partial(_set_wal, file))
+        storage = _connect(parsed, {"timeout": BUSY_SECONDS})
+        _tune_sqlite(storage)
+        return storage
+
+
+def storage_file(url: str) -> Path | None:
+    """Return the file of a SQLite or journal URL; None for servers and memory."""
+    if url == MEMORY:
+        return None
+    parsed = _parse(url)
+    is_file = parsed.drivername == "journal" or parsed.get_backend_name() == "sqlite"
+    name = parsed.database or ""
+    in_memory = name in ("", ":memory:") or name.startswith("file:")
+    return Path(name) if is_file and not in_memory else None
+
+
+@contextmanager
+def explained(url: str, *others: type[Exception]) -> Iterator[None]:
+    """Turn what a database complains of, and `others`, into a ConfigError of one line.
+
+    The line holds no password, though a driver may have put it into its own words.
+    """
+    expected: tuple[type[Exception], ...] = (SQLAlchemyError, StorageInternalError, *others)
+    try:
+        yield
+    except expected as error:
+        reason = _reason(error, url)
+        raise ConfigError(
+            f"can't use storage {shown(url)}: {reason}; {_remedy(error, reason, url)}"
+        ) from error
+
+
+def _reason(error: Exception, url: str) -> str:
+    """Return the driver's own words on one line; SQLAlchemy and Optuna wrap them."""
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__  # type: ignore[assignment]
+    reason = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
+    parsed = make_url(url)
+    secrets = [parsed.password, *(v for k, v in parsed.query.items() if SECRETS.search(k))]
+    for secret in filter(None, secrets):
+        reason = reason.replace(str(secret), "***")
+    return reason
+
+
+def _remedy(error: Exception, reason: str, url: str) -> str:
+    kind = make_url(url).get_backend_name()
+    if isinstance(error, ImportError):
+        driver = "raretune[postgres]" if kind.startswith("postgres") else "pymysql"
+        return f'install its driver with pip install "{driver}"'
+    for pattern, remedy in REMEDIES.items():
+        if re.search(pattern, reason, re.IGNORECASE):
+            return remedy
+    return "check --storage, for SQLite sqlite:///FILE"
+
+
+def _parse(url: str) -> URL:
+    """Return the URL with the driver that raretune installs, where it names none."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigError(
+            f"--storage {shown(url)!r} is not a database URL; write sqlite:///FILE, "
+            "postgresql://USER:PASSWORD@HOST/NAME or journal:///FILE"
+        ) from None
+    known = ("sqlite", "journal", "postgres", "postgresql", "mysql", "mariadb")
+    if parsed.drivername.split("+")[0] not in known:
+        raise ConfigError(
+            f"can't open storage {shown(url)}: no database {parsed.drivername!r} is known; "
+            "use sqlite, postgresql, mysql or journal"
+        )
+    return parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
+
+
+def _connect(parsed: URL, arguments: Mapping[str, Any]) -> Database:
+    """Open a database; of several processes that find it new, one makes its tables."""
+    template = parsed.render_as_string(hide_password=False)
+    return _patiently(
+        lambda: Database(
+            template.replace("{", "{{").replace("}", "}}"),
+            engine_kwargs={"connect_args": dict(arguments)},
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=GRACE_SECONDS,
+        )
+    )
+
+
+def _patiently(make: Callable[[], T]) -> T:
+    """Make something that another process may be making; SQLite's own patience has gaps there."""
+    for delay in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, None):
+        try:
+            return make()
+        except (SQLAlchemyError, StorageInternalError, sqlite3.OperationalError) as error:
+            made_by_another = re.search(
+                "already exists|unique|duplicate|database is locked",
+                f"{error} {error.__cause__}",
+                re.IGNORECASE,
+            )
+            if not made_by_another or delay is None:
+                raise
+            time.sleep(delay)
+    raise AssertionError("unreachable")
+
+
+def _connect_timeout(parsed: URL) -> dict[str, int]:
+    known = ("psycopg", "psycopg2", "pymysql", "mysqldb")
+    return {"connect_timeout": CONNECT_SECONDS} if parsed.get_driver_name() in known else {}
+
+
+def _check_file(file: Path, url: str) -> None:
+    """Refuse a place where the database can't work, before anything is written there."""
+    folder = file.parent
+    if not folder.is_dir():
+        raise ConfigError(f"can't open storage {shown(url)}: no folder {folder}; make it first")
+    for path in (folder, file):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise ConfigError(
+                f"can't open storage {shown(url)}: {path} is not writable; make it so, or name "
+                "another --storage"
+            )
+    kind = network_file_system(folder)
+    if kind is not None and not url.startswith("journal"):
+        raise ConfigError(
+            f"can't open storage {shown(url)}: {folder} is on a network file system ({kind}), "
+            f"where SQLite loses data; use --storage journal:///{file.with_suffix('.log')} or "
+            "postgresql://..., or a local folder"
+        )
+
+
+def _set_wal(file: Path) -> None:
+    """Let readers and a writer work at once; the file keeps it."""
+    with closing(sqlite3.connect(file, timeout=BUSY_SECONDS)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _tune_sqlite(storage: RDBStorage) -> None:
+    """Sync at checkpoints, not at each commit; and lock where Optuna asks for it.
+
+    SQLite knows no SELECT ... FOR UPDATE and ignores it, so that two processes could take the same
+    waiting trial. The lock on writing does instead.
+    """
+
+    def set_pragmas(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    def lock(connection: Connection, clause: Any, *_: object) -> None:
+        driver: Any = connection.connection.driver_connection
+        if getattr(clause, "_for_update_arg", None) is not None and not driver.in_transaction:
+            driver.execute("BEGIN IMMEDIATE")
+
+    event.listen(storage.engine, "connect", set_pragmas)
+    event.listen(storage.engine, "before_execute", lock)
+    storage.engine.dispose()
+
+
+def open_study(
+    storage: BaseStorage, name: str, fingerprint: Mapping[str, Any], **settings: Any
+) -> optuna.Study:
+    """Create a study, or continue the one of that name if its fingerprint is the same.
+
+    `settings` go to optuna.create_study. Raises ConfigError with the difference and the way out.
+    """
+    study = _patiently(
+        lambda: optuna.create_study(
+            storage=storage,
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            **settings,
+        )
+    )
+    stored = study.user_attrs.get(FINGERPRINT)
+    if stored is None:
+        if study.trials:
+            raise ConfigError(
+                f"study {name!r} was not made by raretune; give the new one another --name"
+            )
+        study.set_user_attr(FINGERPRINT, json.loads(json.dumps(fingerprint)))
+    elif stored != json.loads(json.dumps(fingerprint)):
+        changes = "; ".join(differences(stored, fingerprint))
+        raise ConfigError(
+            f"study {name!r} exists with another definition ({changes}); "
+            f"give the new one another --name, and --fork {name} to begin with the trials that fit"
+        )
+    return study
+
+
+def load_study(storage: BaseStorage, name: str) -> optuna.Study:
+    """Return a study that exists; raises ConfigError with the names there are."""
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        names = ", ".join(optuna.get_all_study_names(storage)) or "none"
+        raise RaretuneError(f"no study {name!r} in this storage; there are: {names}") from None
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    """Yield "key: old -> new" for each leaf in which two nested mappings differ."""
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from differences(before, after, f"{at}{key}.")
+        elif json.dumps(before) != json.dumps(after):
+            yield f"{at}{key}: {_short(before)} -> {_short(after)}"
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

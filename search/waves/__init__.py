@@ -1,0 +1,1 @@
+"""Searching: waves of trials, their progress, the processes that share a study."""

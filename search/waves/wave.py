@@ -1,0 +1,196 @@
+"""One wave: trials that train side by side, report every epoch, are judged and told."""
+
+import math
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+import optuna
+import torch
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import Trial, TrialState
+
+from search.space.objective import value_of, values_of
+from search.store.attributes import FAILURE, RECIPE
+from search.store.reporting import beat, judge, report_epoch, set_attributes
+from search.store.storage import HEARTBEAT_SECONDS
+from search.waves.progress import Progress
+from trainer.config import TrainConfig
+from trainer.diagnosis import diagnose
+from trainer.loop.fit import EpochReport, TrainResult, fit
+from trainer.stack.tensors import TrainingData
+
+LABEL_SCORES = ("threshold", "f1", "precision", "recall", "predicted_share", "prevalence")
+OUT_OF_MEMORY = "out of memory, alone in its stack; lower hidden_dim or batch_size in the space"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial that waits to be trained, with its resolved config."""
+
+    trial: Trial
+    config: TrainConfig
+
+    @property
+    def is_recipe(self) -> bool:
+        """Whether the trial is one of the known recipes, which are never pruned."""
+        return RECIPE in self.trial.user_attrs
+
+
+@dataclass
+class Wave:
+    """The trials that begin together, and those that join them, by their place in `fit`.
+
+    `ask_more` is asked for so many trials that fit as places are free; `on_result` hears of every
+    trial that ends complete.
+    """
+
+    study: optuna.Study
+    objective: str
+    environment: Mapping[str, str]
+    progress: Progress
+    should_stop: Callable[[], bool]
+    on_progress: Callable[[Progress], None]
+    on_result: Callable[[int, float, TrainResult], None]
+    ask_more: Callable[[Sequence[Asked], int], list[Asked]]
+    members: list[Asked]
+    held: Collection[Asked]  # asked for a later wave: they live as well
+    _running: dict[int, float] = field(default_factory=dict)  # member -> when it began
+    _pruned: set[int] = field(default_factory=set)
+    _beat: float = -math.inf
+    _prevalence: Mapping[str, float] = field(default_factory=dict)  # of the validation rows
+
+    def train(self, data: TrainingData) -> list[Asked]:
+        """Train to the end; return the members that are left over, if memory did not suffice."""
+        self._begin(range(len(self.members)))
+        configs = [asked.config for asked in self.members]
+        shares = data.y_validation.mean(0).tolist()
+        self._prevalence = dict(zip(data.labels, shares, strict=True))
+        try:
+            fit(data, configs, self._judge, on_result=self._tell, refill=self._refill)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+        left_over = [self.members[member] for member in self._running]
+        for asked in left_over:
+            self.progress.running.pop(asked.trial.number, None)
+        if len(left_over) == 1:
+            with suppress(UpdateFinishedTrialError):
+                self._fail(left_over.pop(), OUT_OF_MEMORY)
+        return left_over
+
+    def _begin(self, members: Sequence[int]) -> None:
+        self._running.update(dict.fromkeys(members, time.monotonic()))
+
+    def _refill(self, free: int) -> list[TrainConfig]:
+        if self.should_stop():
+            return []
+        joining = self.ask_more(self.members, free)
+        first = len(self.members)
+        self.members += joining
+        self._begin(range(first, len(self.members)))
+        return [asked.config for asked in joining]
+
+    def _judge(self, report: EpochReport) -> list[bool]:
+        """Report all members, then judge each: whether it goes on."""
+        members = [self.members[member] for member in report.members]
+        if time.monotonic() - self._beat > HEARTBEAT_SECONDS:
+            self._beat = time.monotonic()
+            beat(self.study, [asked.trial for asked in (*members, *self.held)])
+        values = values_of(report, self.objective, list(self._prevalence))
+        told = list(zip(members, report.epochs, values, strict=True))
+        lost = set(
+            report_epoch(self.study, [(a.trial, at, v) for a, at, v in told if math.isfinite(v)])
+        )
+        for asked, epoch, value in told:
+            self.progress.running[asked.trial.number] = (epoch, value)
+        self.progress.model_epochs += len(members)
+        self.on_progress(self.progress)
+        if self.should_stop():
+            return [False] * len(members)
+        prune = judge(self.study, [asked.trial for asked in members])
+        go_on = []
+        for member, asked, is_weak in zip(report.members, members, prune, strict=True):
+            if is_weak and not asked.is_recipe:
+                self._pruned.add(member)
+            go_on.append(member not in self._pruned and asked.trial.number not in lost)
+        return go_on
+
+    def _tell(self, member: int, result: TrainResult) -> None:
+        """End a member's trial; one that another process has ended meanwhile is left as it is."""
+        asked, number = self.members[member], self.members[member].trial.number
+        stack = [self.members[other].trial.number for other in self._running]
+        seconds = time.monotonic() - self._running.pop(member)
+        self.progress.running.pop(number, None)
+        value = value_of(result, self.objective)
+        with suppress(UpdateFinishedTrialError):
+            set_attributes(self.study, asked.trial, self._describe(result, stack, seconds))
+            if not math.isfinite(value):
+                self._fail(asked, f"the loss was not finite in epoch {len(result.history)}")
+            elif member in self._pruned and result.stopped == "caller":
+                self.study.tell(asked.trial, state=TrialState.PRUNED)
+            else:
+                self.study.tell(asked.trial, value)
+                self.on_result(number, value, result)
+        self.progress.count(self.study)
+        self.on_progress(self.progress)
+
+    def _describe(self, result: TrainResult, stack: list[int], seconds: float) -> dict[str, Any]:
+        signs = diagnose(result.history, result.config, self._prevalence)
+        return {
+            **columns(result),
+            "seconds": round(seconds, 3),
+            "diagnosis": "; ".join(sign.name for sign in signs),
+            "epochs": len(result.history),
+            "stopped": result.stopped,
+            "labels": per_label(result),
+            "signs": [
+                {"name": one.name, "words": one.words, "remedies": list(one.remedies)}
+                for one in signs
+            ],
+            "scores": {k: v for k, v in result.scores.items() if math.isfinite(v)},
+            "config": result.config.model_dump(mode="json"),
+            "stack": stack,
+            "environment": dict(self.environment),
+        }
+
+    def _fail(self, asked: Asked, reason: str) -> None:
+        set_attributes(self.study, asked.trial, {FAILURE: reason})
+        self.study.tell(asked.trial, state=TrialState.FAIL)
+
+
+def columns(result: TrainResult) -> dict[str, float]:
+    """Return what a table of trials can be sorted by: scores of the best epoch, means over labels.
+
+    A score that is undefined is left out, as all are where no epoch had finite losses.
+    """
+    found: dict[str, float] = {"best_epoch": result.best_epoch}
+    if result.evaluation is None:
+        return found
+    labels = result.evaluation.labels.values()
+    scores = {
+        "macro_f1": result.scores["macro_f1"],
+        "average_precision": result.scores["average_precision"],
+        "recall": result.scores["macro_recall"],
+        "predicted_share": fmean(label.predicted_share for label in labels),
+    }
+    return {key: value for key, value in scores.items() if math.isfinite(value)} | found
+
+
+def per_label(result: TrainResult) -> dict[str, dict[str, float]]:
+    """Return each label's threshold and validated scores at the best epoch, to six digits."""
+    if result.evaluation is None:
+        return {}
+    return {
+        name: {key: float(f"{getattr(label, key):.6g}") for key in LABEL_SCORES}
+        for name, label in result.evaluation.labels.items()
+    }
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether torch, on a GPU or on the CPU, or Python itself ran out of memory."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "can't allocate memory" in str(error)

@@ -1,0 +1,143 @@
+import json
+
+import optuna
+import pytest
+
+from search.evidence.evidence import (
+    PREFIX,
+    ColumnImportance,
+    Contender,
+    Evidence,
+    LabelEvidence,
+    LabelTest,
+    TableFacts,
+    store,
+    stored,
+)
+
+LARGEST_PIECE = 60_000  # MySQL's TEXT holds 65,535 bytes
+
+
+def label_evidence(name, cuts=300):
+    """A label with as much to say as there can be."""
+    return LabelEvidence(
+        label=name,
+        threshold=0.1234567,
+        rows=1_000_000,
+        positives=99_999,
+        cuts=[1 / (i + 1.5) for i in range(cuts)],
+        true_positives=[99_000 + i for i in range(cuts)],
+        false_positives=[880_000 + i for i in range(cuts)],
+        predicted=[0.1 + i / 30 for i in range(10)],
+        observed=[0.1 + i / 30 for i in range(10)],
+        bin_rows=[100_000] * 10,
+        low=[0.1 + i / 31 for i in range(10)],
+        high=[0.1 + i / 29 for i in range(10)],
+        columns=[
+            ColumnImportance(column="änderung" * 12 + str(i), drop=1 / (i + 3), spread=1 / 3)
+            for i in range(8)
+        ],
+        test=LabelTest(
+            precision=0.1,
+            recall=0.2,
+            f1=0.3,
+            average_precision=0.4,
+            roc_auc=None,
+            support=1,
+            true_positives=1,
+            false_positives=2,
+            false_negatives=3,
+            true_negatives=4,
+            intervals={"f1": (0.1, 0.2), "roc_auc": (None, None)},
+        ),
+    )
+
+
+def evidence(trial=3, labels=("one", "two")):
+    return Evidence(
+        trial=trial,
+        validated=1 / 3,
+        macro_f1=0.2,
+        interval=(0.1, 1 / 7),
+        table=TableFacts(
+            file="clinic.csv",
+            sha256="0" * 64,
+            rows=900,
+            features=5,
+            group=None,
+            train=500,
+            validation=200,
+            test=200,
+            split_seed=0,
+            prevalence=dict.fromkeys(labels, 0.1),
+        ),
+        labels=[label_evidence(name) for name in labels],
+        contenders=[
+            Contender(
+                name="every row positive",
+                trial=None,
+                validated=None,
+                macro_f1=0.1,
+                interval=(0.05, 0.15),
+                difference=0.1,
+                difference_interval=(-0.1, 1 / 9),
+            )
+        ],
+    )
+
+
+@pytest.fixture(params=["memory", "sqlite", "journal"])
+def study(request, tmp_path):
+    storages = {
+        "memory": lambda: None,
+        "sqlite": lambda: f"sqlite:///{tmp_path}/studies.db",
+        "journal": lambda: optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(tmp_path / "log"))
+        ),
+    }
+    return optuna.create_study(storage=storages[request.param](), direction="maximize")
+
+
+def pieces(study):
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    return {key: value for key, value in attributes.items() if key.startswith(PREFIX)}
+
+
+def test_what_is_kept_comes_back_to_the_last_digit(study):
+    assert stored(study, 3) is None
+    store(study, evidence())
+    assert stored(study, 3) == evidence()
+
+
+def test_no_piece_is_larger_than_a_database_takes(study):
+    store(study, evidence(labels=[f"label {i}" for i in range(60)]))
+    sizes = [len(json.dumps(piece)) for piece in pieces(study).values()]
+    assert len(sizes) == 61
+    assert max(sizes) < LARGEST_PIECE
+
+
+def test_a_new_best_trial_replaces_the_former_ones_pieces(study):
+    store(study, evidence(trial=3))
+    keys = pieces(study).keys()
+    store(study, evidence(trial=5))
+    assert pieces(study).keys() == keys
+    assert stored(study, 3) is None
+    assert stored(study, 5).trial == 5
+
+
+def test_pieces_of_two_trials_are_no_evidence_of_either(study):
+    """As a process leaves them that dies between two pieces."""
+    store(study, evidence(trial=3))
+    before = pieces(study)
+    store(study, evidence(trial=5))
+    key = f"{PREFIX}label:1"
+    study._storage.set_study_system_attr(study._study_id, key, before[key])
+    assert stored(study, 3) is None
+    assert stored(study, 5) is None
+
+
+def test_evidence_of_another_format_is_gathered_anew(study):
+    store(study, evidence())
+    for key, piece in pieces(study).items():
+        study._storage.set_study_system_attr(study._study_id, key, {**piece, "format": 0})
+    assert stored(study, 3) is None

@@ -1,0 +1,86 @@
+"""Tables of scores, as the commands print them to stdout."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from trainer.steps.compiler import build, without_compiler
+
+COLUMNS = {
+    "threshold": "threshold",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "average_precision": "AP",
+    "roc_auc": "ROC AUC",
+}
+
+
+def result_console() -> Console:
+    """Return stdout's console, wide enough for whole tables where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def remark_on_speed(device_type: str) -> None:
+    """Say on stderr if training could be faster here, and how."""
+    if device_type == "cpu" and build().library is None:
+        print("; ".join(without_compiler()), file=sys.stderr)
+
+
+def can_animate(console: Console) -> bool:
+    """Return whether a console takes a live view: a terminal, not dumb, without NO_COLOR.
+
+    It must really be one, whatever FORCE_COLOR says.
+    """
+    return console.is_interactive and console.file.isatty() and not console.no_color
+
+
+def cell(text: str) -> Text:
+    """Return text that stays on its line, its end cut off where there is no room."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def packed(pieces: Sequence[str], width: int) -> list[str]:
+    """Return pieces side by side on as few lines as keep them whole within so many columns.
+
+    A piece wider than that has a line of its own.
+    """
+    lines: list[str] = []
+    for piece in pieces:
+        if lines and len(lines[-1]) + len(piece) + 2 <= width:
+            lines[-1] += f"  {piece}"
+        else:
+            lines.append(piece)
+    return lines
+
+
+def label_grid(title: str, scores: Mapping[str, Any]) -> Grid:
+    """Return the scores of each label, as Evaluation.to_json has them, as a table."""
+    grid = Grid(title=title, title_justify="left")
+    grid.add_column("label")
+    for heading in (*COLUMNS.values(), "support"):
+        grid.add_column(heading, justify="right")
+    for label, row in scores["labels"].items():
+        numbers = ["-" if row[key] is None else f"{row[key]:.3f}" for key in COLUMNS]
+        grid.add_row(label, *numbers, str(row["support"]))
+    return grid
+
+
+def shrunk_sentence(shrunk: Sequence[str]) -> str:
+    """Return what to say of labels whose thresholds lean on the pooled labels, or nothing."""
+    if not shrunk:
+        return ""
+    return (
+        "Fewer than 10 validation positives, so the threshold leans on what the pooled labels "
+        f"suggest: {', '.join(shrunk)}."
+    )
+
+
+def score_sentence(name: str, value: float, interval: Sequence[float]) -> str:
+    """Return a macro score with its 95 % interval, in words."""
+    low, high = interval
+    return f"{name} macro-F1 {value:.4f} (95 % interval {low:.3f} to {high:.3f})"

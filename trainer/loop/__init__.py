@@ -1,0 +1,1 @@
+"""The training loop: epochs, validation, who stays, where an interrupted run goes on."""

@@ -1,0 +1,1 @@
+"""What probabilities and decisions are worth: pure functions of tensors."""

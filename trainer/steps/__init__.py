@@ -1,0 +1,1 @@
+"""How a stack takes its steps: in C, in torch, as a CUDA graph. Decides nothing."""
