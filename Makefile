@@ -15,7 +15,7 @@ NEW_ENOUGH = -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 help:
 	@echo 'make demo    install into $(VENV), then search the bundled NAFLD table for half a minute'
 	@echo 'make test    install into $(VENV) with the developer tools, then run the tests'
-	@echo 'make lint    ruff check, ruff format --check and mypy'
+	@echo 'make lint    ruff check, ruff format --check, mypy and the import rules'
 	@echo 'make clean   remove $(VENV) and all caches; runs/ stays'
 	@echo
 	@echo 'Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  DEMO_ARGS="$(DEMO_ARGS)"  TEST_ARGS="$(TEST_ARGS)"'
@@ -33,9 +33,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
