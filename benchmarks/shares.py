@@ -45,7 +45,7 @@ PARTS = {  # by file, the first that is found from the innermost call outwards
     "trainer/loop/validation.py": "metrics",
     "trainer/loop/judgement.py": "metrics",
     "trainer/scores/evaluation.py": "metrics",
-    "trainer/scores/comparison.py": "report",
+    "trainer/scores/bootstrap.py": "report",
     "trainer/importance.py": "report",
     "search/evidence/gather.py": "report",
     "search/report/page.py": "report",

@@ -18,7 +18,8 @@ from trainer.data.table import Roles, Table, read_table
 from trainer.errors import CheckpointError
 from trainer.loop.fit import TrainResult
 from trainer.predict import predict_frame
-from trainer.scores.evaluation import Evaluation, Intervals, bootstrap, evaluate, threshold_tensor
+from trainer.scores.bootstrap import Intervals, bootstrap
+from trainer.scores.evaluation import Evaluation, evaluate, threshold_tensor
 from trainer.stack.tensors import TrainingData, make_data
 
 

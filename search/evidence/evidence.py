@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from search.store.reporting import set_study_attributes
 from trainer.checkpoint import json_text
-from trainer.scores.resampling import Interval
+from trainer.scores.bootstrap import Interval
 
 PREFIX = "raretune:evidence:"
 FORMAT = 1

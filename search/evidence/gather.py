@@ -26,7 +26,7 @@ from trainer.experiment import Experiment
 from trainer.importance import Importance, inputs_of_columns, permutation_importance
 from trainer.pages.curves import wilson_interval
 from trainer.predict import predict_frame
-from trainer.scores.comparison import Compared, compare_macro_f1
+from trainer.scores.bootstrap import Compared, compare_macro_f1
 from trainer.scores.evaluation import reliability, threshold_tensor
 from trainer.stack.tensors import pad_columns
 from trainer.steps.inference import predict_probabilities

@@ -23,8 +23,8 @@ from trainer.pages.curves import (
     roc_points,
 )
 from trainer.pages.html import STYLE, breakable, number, percent, table, with_interval
-from trainer.scores.evaluation import MACRO_SCORES, Evaluation, Intervals, LabelScores, reliability
-from trainer.scores.resampling import CONFIDENCE
+from trainer.scores.bootstrap import CONFIDENCE, MACRO_SCORES, Intervals
+from trainer.scores.evaluation import Evaluation, LabelScores, reliability
 from trainer.writing import write_whole
 
 SCORE_NAMES = {

@@ -8,7 +8,8 @@ import torch
 
 from trainer.errors import RaretuneError
 from trainer.pages.evaluation import write_page
-from trainer.scores.evaluation import bootstrap, evaluate
+from trainer.scores.bootstrap import bootstrap
+from trainer.scores.evaluation import evaluate
 
 HOSTILE = "<script>alert(1)</script>"
 NAMES = (HOSTILE, 'with "quotes" & $dollars', "never")
