@@ -8,12 +8,10 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.space.space import distributions
-from search.store.attributes import FINGERPRINT
+from search.store.attributes import FINGERPRINT, FORKED_FROM
 from search.store.storage import differences
 from studies.definition import StudyDefinition
 from trainer.errors import ConfigError
-
-FORKED_FROM = "forked_from"  # user attribute of an imported trial: "STUDY/NUMBER"
 
 
 def fork(old_study: optuna.Study, new_study: optuna.Study, definition: StudyDefinition) -> int:

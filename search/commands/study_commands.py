@@ -14,6 +14,7 @@ from search.export import checkpoint_of
 from search.retrain import OverSeeds, over_seeds, refit, retrain
 from search.session import Session, open_records, reopen
 from search.store.artifacts import Shelf
+from search.store.attributes import CONFIRMED
 from search.store.records import TrialRecord, complete, read_records
 from trainer.checkpoint import check_replaceable, json_text, save_checkpoint
 from trainer.commands.terminal import label_grid, result_console, score_sentence
@@ -172,7 +173,7 @@ def confirm(
     if not leaders:
         raise ConfigError(f"no trial of {name} is complete yet; search on first")
     found = over_seeds(session, leaders, seeds)
-    study.set_user_attr("confirmed", [_seeds_json(one) for one in found])
+    study.set_user_attr(CONFIRMED, [_seeds_json(one) for one in found])
     if as_json:
         print(json_text({"winner": found[0].number, "trials": [_seeds_json(one) for one in found]}))
         return

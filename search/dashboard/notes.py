@@ -17,17 +17,27 @@ import optuna
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 
-from search.evidence.evidence import PREFIX as EVIDENCE
 from search.evidence.evidence import Evidence, stored
 from search.figures.choices import remedy_figure, strength_figure
 from search.figures.shown import Shown, score_name
 from search.report.verdict import flattery, loss_words, verdict, warnings
-from search.store.attributes import DEFINITION, LOST
+from search.store.attributes import (
+    DEFINITION,
+    EVIDENCE,
+    FIGURE,
+    LABELS,
+    LOST,
+    NOTE_TEXT,
+    NOTE_VERSION,
+    SIGNS,
+    STOPPED,
+    STUDY_NOTE,
+    note_of_trial,
+)
 from search.store.records import STATES, TrialRecord, complete
 from search.store.reporting import set_study_attributes
 from search.store.storage import default_url, shown
 
-OURS = "raretune_study_note"  # what the study's note was written from, and its hash
 FIGURE_BYTES = 50_000  # every look at the study carries its figures
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$#])")
 RUNS = Path("runs")
@@ -51,13 +61,12 @@ def annotate(study: optuna.Study, workspace: Path, url: str) -> None:
     options = reach(workspace, url)
     new: dict[str, Any] = {}
     for trial in trials:
-        prefix = f"dashboard:{trial._trial_id}:"
-        if f"{prefix}note_ver" not in there:
-            note = trial_note(study.study_name, trial, options)
-            new |= {f"{prefix}note_ver": 1, f"{prefix}note_str:0": note}
+        version, text = note_of_trial(trial._trial_id)
+        if version not in there:
+            new |= {version: 1, text: trial_note(study.study_name, trial, options)}
     evidence = there.get(f"{EVIDENCE}rest", {}).get("trial")
     source = [len(trials), evidence]
-    if new or there.get(OURS, {}).get("source") != source:
+    if new or there.get(STUDY_NOTE, {}).get("source") != source:
         records = [TrialRecord.from_trial(trial) for trial in trials]
         new |= _study_note(study, there, records, options, source)
         new |= _figures(study, there, records)
@@ -87,8 +96,8 @@ def trial_note(study: str, trial: FrozenTrial, options: str) -> str:
             f"{config['batch_size']}, {config['num_layers']} hidden layers of "
             f"{config['hidden_dim']}, dropout {config['dropout']:.2g}.{recipe}"
         )
-    parts += [_sign(sign) for sign in attributes.get("signs", [])]
-    if labels := attributes.get("labels"):
+    parts += [_sign(sign) for sign in attributes.get(SIGNS, [])]
+    if labels := attributes.get(LABELS):
         parts.append(_label_table(labels))
     if record.epochs:
         again = f"raretune retrain {shlex.quote(study)} --trial {record.number}"
@@ -108,7 +117,7 @@ def _outcome(record: TrialRecord, attributes: Mapping[str, Any]) -> str:
     best = f"at its best epoch, {record.best_epoch} of {record.epochs}"
     if record.state == "pruned":
         return f"**Pruned** as weak beside other trials; {score} {best}."
-    why = ENDS.get(attributes.get("stopped", ""), "it was over")
+    why = ENDS.get(attributes.get(STOPPED, ""), "it was over")
     return f"**Complete**: {score} {best}; then {why}."
 
 
@@ -143,13 +152,13 @@ def _study_note(
     source: list[Any],
 ) -> dict[str, Any]:
     """Return the attributes of the study's note; without its text if a user has written there."""
-    old = "".join(_pieces(there, "dashboard:note_str:"))
-    version, mark = there.get("dashboard:note_ver"), there.get(OURS, {})
+    old = "".join(_pieces(there, NOTE_TEXT))
+    version, mark = there.get(NOTE_VERSION), there.get(STUDY_NOTE, {})
     if version is not None and mark.get("sha256") != _sha256(old):
-        return {OURS: {**mark, "source": source}}
+        return {STUDY_NOTE: {**mark, "source": source}}
     note = study_note(study, records, options)
-    written = {"dashboard:note_ver": (version or 0) + 1, "dashboard:note_str:0": note}
-    return {**written, OURS: {"source": source, "sha256": _sha256(note)}}
+    written = {NOTE_VERSION: (version or 0) + 1, f"{NOTE_TEXT}0": note}
+    return {**written, STUDY_NOTE: {"source": source, "sha256": _sha256(note)}}
 
 
 def study_note(study: optuna.Study, records: list[TrialRecord], options: str) -> str:
@@ -207,7 +216,7 @@ def _figures(
     score = score_name(study)
     drawn = {"remedies": remedy_figure(records, score), "strength": strength_figure(records, score)}
     texts = {
-        f"dashboard:plot_data:raretune-{name}:0": _figure_json(figure)
+        f"{FIGURE}{name}:0": _figure_json(figure)
         for name, figure in drawn.items()
         if figure is not None
     }

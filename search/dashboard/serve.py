@@ -22,7 +22,20 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from search.dashboard.notes import annotate
-from search.store.attributes import OWNER
+from search.store.attributes import (
+    AVERAGE_PRECISION,
+    BEST_EPOCH,
+    DIAGNOSIS,
+    EPOCHS,
+    FAILURE,
+    MACRO_F1,
+    OWNER,
+    PREDICTED_SHARE,
+    RECALL,
+    RECIPE,
+    SECONDS,
+    STOPPED,
+)
 from search.store.storage import (
     default_url,
     explained,
@@ -37,8 +50,8 @@ from trainer.errors import ConfigError
 LOCAL = ("127.0.0.1", "localhost")
 NOTE_SECONDS, POLL_SECONDS = 5.0, 0.2
 FIRST = (  # columns of the table of trials, in this order, before all others
-    *("macro_f1", "average_precision", "recall", "predicted_share"),
-    *("best_epoch", "epochs", "seconds", "diagnosis", "recipe", "stopped", "failure"),
+    *(MACRO_F1, AVERAGE_PRECISION, RECALL, PREDICTED_SHARE),
+    *(BEST_EPOCH, EPOCHS, SECONDS, DIAGNOSIS, RECIPE, STOPPED, FAILURE),
 )
 
 

@@ -10,11 +10,11 @@ import json
 import optuna
 from pydantic import BaseModel, ConfigDict
 
+from search.store.attributes import EVIDENCE
 from search.store.reporting import set_study_attributes
 from trainer.checkpoint import json_text
 from trainer.scores.bootstrap import Interval
 
-PREFIX = "raretune:evidence:"
 FORMAT = 1
 
 
@@ -133,7 +133,7 @@ def store(study: optuna.Study, evidence: Evidence) -> None:
     pieces["rest"] = {"labels": len(labels), **whole}
     about = {"format": FORMAT, "trial": evidence.trial}
     set_study_attributes(
-        study, {PREFIX + name: {**about, "content": piece} for name, piece in pieces.items()}
+        study, {EVIDENCE + name: {**about, "content": piece} for name, piece in pieces.items()}
     )
 
 
@@ -141,9 +141,9 @@ def stored(study: optuna.Study, trial: int) -> Evidence | None:
     """Return the evidence kept of a trial; None if it is of another one, or of another format."""
     attributes = study._storage.get_study_system_attrs(study._study_id)
     pieces = {
-        key.removeprefix(PREFIX): piece["content"]
+        key.removeprefix(EVIDENCE): piece["content"]
         for key, piece in attributes.items()
-        if key.startswith(PREFIX) and (piece["format"], piece["trial"]) == (FORMAT, trial)
+        if key.startswith(EVIDENCE) and (piece["format"], piece["trial"]) == (FORMAT, trial)
     }
     if "rest" not in pieces:
         return None

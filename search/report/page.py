@@ -27,7 +27,7 @@ from search.report.sections import (
     search_section,
     trouble_section,
 )
-from search.store.attributes import DEFINITION
+from search.store.attributes import DEFINITION, DIAGNOSIS
 from search.store.records import TrialRecord, complete, count_states, read_records
 from search.store.storage import load_study, open_storage
 from studies.definition import StudyDefinition
@@ -95,9 +95,9 @@ def _shown(study: optuna.Study, evidence: Evidence | None) -> dict[str, Shown]:
 def _diagnoses(study: optuna.Study) -> dict[int, str]:
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     return {
-        trial.number: trial.user_attrs["diagnosis"]
+        trial.number: trial.user_attrs[DIAGNOSIS]
         for trial in trials
-        if "diagnosis" in trial.user_attrs
+        if DIAGNOSIS in trial.user_attrs
     }
 
 

@@ -18,12 +18,11 @@ from optuna.artifacts._upload import ArtifactMeta
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial, TrialState
 
-from search.store.attributes import RECIPE
+from search.store.attributes import ARTIFACTS, RECIPE
 from search.store.reporting import set_study_attributes
 from trainer.checkpoint import FILES, Checkpoint, load_checkpoint, save_checkpoint
 
 KEPT_TRIALS = 5
-PREFIX = "dashboard:artifacts:"
 
 
 class Shelf:
@@ -97,7 +96,7 @@ class Shelf:
         set_study_attributes(
             self.study,
             {
-                f"{PREFIX}{trial_id}:{meta.artifact_id}": json.dumps(
+                f"{ARTIFACTS}{trial_id}:{meta.artifact_id}": json.dumps(
                     asdict(meta) if there else None
                 )
                 for meta in files
@@ -108,7 +107,7 @@ class Shelf:
         attributes = self.study._storage.get_study_system_attrs(self.study._study_id)
         found = []
         for key, value in attributes.items():
-            if key.startswith(PREFIX) and (meta := json.loads(value)) is not None:
-                trial_id = int(key.removeprefix(PREFIX).split(":")[0])
+            if key.startswith(ARTIFACTS) and (meta := json.loads(value)) is not None:
+                trial_id = int(key.removeprefix(ARTIFACTS).split(":")[0])
                 found.append((trial_id, ArtifactMeta(**meta)))
         return found

@@ -9,7 +9,17 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.space.space import REMEDIES
-from search.store.attributes import LOST
+from search.store.attributes import (
+    BEST_EPOCH,
+    CONFIG,
+    ENVIRONMENT,
+    EPOCHS,
+    FAILURE,
+    LOST,
+    RECIPE,
+    SCORES,
+    SECONDS,
+)
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -45,14 +55,14 @@ class TrialRecord:
             state="lost" if LOST in attributes else STATES[trial.state],
             value=trial.values[0] if trial.values else None,
             params=dict(trial.params),
-            config=attributes.get("config", {}),
-            scores=attributes.get("scores", {}),
-            best_epoch=attributes.get("best_epoch", 0),
-            epochs=attributes.get("epochs", 0),
-            seconds=attributes.get("seconds", 0.0),
-            recipe=attributes.get("recipe"),
-            failure=attributes.get("failure"),
-            environment=attributes.get("environment", {}),
+            config=attributes.get(CONFIG, {}),
+            scores=attributes.get(SCORES, {}),
+            best_epoch=attributes.get(BEST_EPOCH, 0),
+            epochs=attributes.get(EPOCHS, 0),
+            seconds=attributes.get(SECONDS, 0.0),
+            recipe=attributes.get(RECIPE),
+            failure=attributes.get(FAILURE),
+            environment=attributes.get(ENVIRONMENT, {}),
         )
 
 

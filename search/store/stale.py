@@ -16,13 +16,13 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from search.store.attributes import LOST, OWNER, RETRY_OF
+from search.store.attributes import FIXED, FIXED_PARAMS, LOST, OWNER, RECIPE, RETRY_OF
 from search.store.reporting import beat, database, end_lost, set_attributes, silence
 from search.store.storage import GRACE_SECONDS
 
 BOOT, SPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
 ORPHAN_SECONDS = 10  # after which a trial that no process has claimed is dead: they claim at once
-KEPT = ("recipe", "fixed")  # attributes that a retry inherits
+KEPT = (RECIPE, FIXED)  # attributes that a retry inherits
 
 
 def owner() -> str:
@@ -78,7 +78,7 @@ def _retry(study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
-    asked = trial.system_attrs.get("fixed_params", {})  # those of a trial from the queue
+    asked = trial.system_attrs.get(FIXED_PARAMS, {})  # those of a trial from the queue
     kept = {key: trial.user_attrs[key] for key in KEPT if key in trial.user_attrs}
     study.enqueue_trial({**asked, **trial.params}, user_attrs={**kept, RETRY_OF: trial.number})
 

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search.store.attributes import FAILURE
+from search.store.attributes import CONFIG, FAILURE
 
 MAX_FAILURES = 10  # trials that fail in a row before a search gives up
 
@@ -64,7 +64,7 @@ class Progress:
         for trial in trials:
             if trial.state == TrialState.COMPLETE and trial.values[0] > self.best_value:
                 self.best_number, self.best_value = trial.number, trial.values[0]
-                self.best_config = trial.user_attrs.get("config", {})
+                self.best_config = trial.user_attrs.get(CONFIG, {})
 
     def begin(self, number: int, config: Config) -> None:
         """Note that a trial of this process begins to train."""

@@ -14,7 +14,25 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
 from search.space.objective import value_of, values_of
-from search.store.attributes import FAILURE, RECIPE
+from search.store.attributes import (
+    AVERAGE_PRECISION,
+    BEST_EPOCH,
+    CONFIG,
+    DIAGNOSIS,
+    ENVIRONMENT,
+    EPOCHS,
+    FAILURE,
+    LABELS,
+    MACRO_F1,
+    PREDICTED_SHARE,
+    RECALL,
+    RECIPE,
+    SCORES,
+    SECONDS,
+    SIGNS,
+    STACK,
+    STOPPED,
+)
 from search.store.reporting import beat, judge, report_epoch, set_attributes
 from search.store.storage import HEARTBEAT_SECONDS
 from search.waves.progress import Progress
@@ -142,19 +160,19 @@ class Wave:
         signs = diagnose(result.history, result.config, self._prevalence)
         return {
             **columns(result),
-            "seconds": round(seconds, 3),
-            "diagnosis": "; ".join(sign.name for sign in signs),
-            "epochs": len(result.history),
-            "stopped": result.stopped,
-            "labels": per_label(result),
-            "signs": [
+            SECONDS: round(seconds, 3),
+            DIAGNOSIS: "; ".join(sign.name for sign in signs),
+            EPOCHS: len(result.history),
+            STOPPED: result.stopped,
+            LABELS: per_label(result),
+            SIGNS: [
                 {"name": one.name, "words": one.words, "remedies": list(one.remedies)}
                 for one in signs
             ],
-            "scores": {k: v for k, v in result.scores.items() if math.isfinite(v)},
-            "config": result.config.model_dump(mode="json"),
-            "stack": stack,
-            "environment": dict(self.environment),
+            SCORES: {k: v for k, v in result.scores.items() if math.isfinite(v)},
+            CONFIG: result.config.model_dump(mode="json"),
+            STACK: stack,
+            ENVIRONMENT: dict(self.environment),
         }
 
     def _fail(self, asked: Asked, reason: str) -> None:
@@ -167,15 +185,15 @@ def columns(result: TrainResult) -> dict[str, float]:
 
     A score that is undefined is left out, as all are where no epoch had finite losses.
     """
-    found: dict[str, float] = {"best_epoch": result.best_epoch}
+    found: dict[str, float] = {BEST_EPOCH: result.best_epoch}
     if result.evaluation is None:
         return found
     labels = result.evaluation.labels.values()
     scores = {
-        "macro_f1": result.scores["macro_f1"],
-        "average_precision": result.scores["average_precision"],
-        "recall": result.scores["macro_recall"],
-        "predicted_share": fmean(label.predicted_share for label in labels),
+        MACRO_F1: result.scores["macro_f1"],
+        AVERAGE_PRECISION: result.scores["average_precision"],
+        RECALL: result.scores["macro_recall"],
+        PREDICTED_SHARE: fmean(label.predicted_share for label in labels),
     }
     return {key: value for key, value in scores.items() if math.isfinite(value)} | found
 

@@ -4,7 +4,6 @@ import optuna
 import pytest
 
 from search.evidence.evidence import (
-    PREFIX,
     ColumnImportance,
     Contender,
     Evidence,
@@ -14,6 +13,7 @@ from search.evidence.evidence import (
     store,
     stored,
 )
+from search.store.attributes import EVIDENCE
 
 LARGEST_PIECE = 60_000  # MySQL's TEXT holds 65,535 bytes
 
@@ -100,7 +100,7 @@ def study(request, tmp_path):
 
 def pieces(study):
     attributes = study._storage.get_study_system_attrs(study._study_id)
-    return {key: value for key, value in attributes.items() if key.startswith(PREFIX)}
+    return {key: value for key, value in attributes.items() if key.startswith(EVIDENCE)}
 
 
 def test_what_is_kept_comes_back_to_the_last_digit(study):
@@ -130,7 +130,7 @@ def test_pieces_of_two_trials_are_no_evidence_of_either(study):
     store(study, evidence(trial=3))
     before = pieces(study)
     store(study, evidence(trial=5))
-    key = f"{PREFIX}label:1"
+    key = f"{EVIDENCE}label:1"
     study._storage.set_study_system_attr(study._study_id, key, before[key])
     assert stored(study, 3) is None
     assert stored(study, 5) is None

@@ -3,7 +3,8 @@ import json
 import optuna
 import pytest
 
-from search.store.artifacts import KEPT_TRIALS, PREFIX, Shelf
+from search.store.artifacts import KEPT_TRIALS, Shelf
+from search.store.attributes import ARTIFACTS
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_the_dashboard_lists_what_is_kept(session, study):
     listed = [
         json.loads(value)["filename"]
         for key, value in study._storage.get_study_system_attrs(study._study_id).items()
-        if key.startswith(f"{PREFIX}{best._trial_id}:") and json.loads(value) is not None
+        if key.startswith(f"{ARTIFACTS}{best._trial_id}:") and json.loads(value) is not None
     ]
     names = ["checkpoint.json", "history.csv", "model.safetensors", "thresholds.json"]
     assert sorted(listed) == names
