@@ -6,8 +6,8 @@ from search.store import attributes
 ROOT = Path(attributes.__file__).parents[1]
 NAMES = {k: v for k, v in vars(attributes).items() if k.isupper()}
 BARE = re.compile(
-    r"""(user_attrs|system_attrs|attributes|there)(\.get\(|\[)f?"|set_\w*attr\w*\(\w*,? ?"""
-    r"""["']|["'](raretune|dashboard):"""
+    r"""(user_attrs|system_attrs|attributes|there)(\.get\(|\[)["']"""
+    r"""|set_(user|system)_attr\(["']|["'](raretune|dashboard):"""
 )
 
 
