@@ -3,16 +3,12 @@
 The page stands alone: plotly.js is embedded once, nothing is fetched.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-from string import Template
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.io.json import to_json_plotly
-from plotly.offline import get_plotlyjs
 from torch import Tensor
 
 from trainer.pages.curves import (
@@ -22,8 +18,8 @@ from trainer.pages.curves import (
     roc_figure,
     roc_points,
 )
-from trainer.pages.html import STYLE, breakable, number, percent, table, with_interval
-from trainer.scores.bootstrap import CONFIDENCE, MACRO_SCORES, Intervals
+from trainer.pages.html import number, percent, render
+from trainer.scores.bootstrap import CONFIDENCE, Intervals
 from trainer.scores.evaluation import Evaluation, LabelScores, reliability
 from trainer.writing import write_whole
 
@@ -38,7 +34,7 @@ SCORE_NAMES = {
 
 @dataclass(frozen=True)
 class _Plot:
-    """A figure, its title, and the sentence (HTML) that says what to see."""
+    """A figure, its title, and the sentence that says what to see."""
 
     title: str
     figure: go.Figure
@@ -65,78 +61,20 @@ def write_page(
         name: list(_plots(scores, probabilities[:, column], labels[:, column]))
         for column, (name, scores) in enumerate(evaluation.labels.items())
     }
-    page = _PAGE.substitute(
-        style=STYLE,
-        checkpoint=escape(checkpoint),
-        table=escape(table),
-        rows=f"{len(labels):,}",
-        note=f'<p class="note">{escape(note)}</p>' if note else "",
-        macro="".join(_tile(name, evaluation, intervals) for name in MACRO_SCORES),
-        confidence=percent(CONFIDENCE, digits=0),
-        resamples=f"{intervals.resamples:,}",
-        units=f"{intervals.units:,} {intervals.unit}",
-        scores=_score_table(evaluation, intervals),
-        decisions=_decision_table(evaluation),
-        sections="".join(_section(i, *item) for i, item in enumerate(plots.items())),
-        plotly=get_plotlyjs(),
-        figures=to_json_plotly([[plot.figure for plot in row] for row in plots.values()]),
+    page = render(
+        Path(__file__).with_suffix(".html"),
+        checkpoint=checkpoint,
+        table=table,
+        note=note,
+        rows=len(labels),
+        evaluation=evaluation,
+        intervals=intervals,
+        score_names=SCORE_NAMES,
+        confidence=CONFIDENCE,
+        plots=plots,
+        figures=[[plot.figure for plot in row] for row in plots.values()],
     )
     write_whole(path, page)
-
-
-def _tile(score: str, evaluation: Evaluation, intervals: Intervals) -> str:
-    value = with_interval(getattr(evaluation, f"macro_{score}"), intervals.macro[score])
-    return f"<div><dt>Macro {SCORE_NAMES[score]}</dt><dd>{value}</dd></div>"
-
-
-def _score_table(evaluation: Evaluation, intervals: Intervals) -> str:
-    rows = []
-    for name, scores in evaluation.labels.items():
-        bounds = intervals.labels[name]
-        rows.append((name, *(with_interval(getattr(scores, s), bounds[s]) for s in SCORE_NAMES)))
-    return _label_table(SCORE_NAMES.values(), rows)
-
-
-def _decision_table(evaluation: Evaluation) -> str:
-    names = (
-        *("threshold", "positives", "predicted", "true positives", "false positives"),
-        *("false negatives", "true negatives", "Brier score", "calibration error"),
-    )
-    rows = [
-        (
-            name,
-            number(s.threshold),
-            f"{s.support:,}<small>{percent(s.prevalence)}</small>",
-            f"{s.true_positives + s.false_positives:,}<small>{percent(s.predicted_share)}</small>",
-            *(f"{count:,}" for count in (s.true_positives, s.false_positives)),
-            *(f"{count:,}" for count in (s.false_negatives, s.true_negatives)),
-            number(s.brier),
-            number(s.calibration_error),
-        )
-        for name, s in evaluation.labels.items()
-    ]
-    return _label_table(names, rows)
-
-
-def _label_table(headings: Iterable[str], rows: list[tuple[str, ...]]) -> str:
-    linked = [
-        (f'<a href="#label-{row}">{breakable(name)}</a>', *cells)
-        for row, (name, *cells) in enumerate(rows)
-    ]
-    return table(("Label", *headings), linked)
-
-
-def _section(row: int, name: str, plots: list[_Plot]) -> str:
-    figures = "".join(
-        f'<figure><h3>{plot.title}</h3><div id="plot-{row}-{place}"></div>'
-        f"<figcaption>{plot.caption}</figcaption></figure>"
-        for place, plot in enumerate(plots)
-    )
-    body = figures or "<p>No plots: its rows are all positive or all negative.</p>"
-    return (
-        f'<section id="label-{row}"><h2>{escape(name)}</h2>'
-        f'<div class="plots">{body}</div></section>'
-    )
 
 
 def _plots(scores: LabelScores, p: Tensor, y: Tensor) -> Iterator[_Plot]:
@@ -175,35 +113,3 @@ def _precision_in_words(scores: LabelScores) -> str:
         return f"The threshold {threshold} predicts no row positive"
     share = percent(scores.precision)
     return f"Of the rows that the threshold {threshold} predicts positive (dot), {share} are"
-
-
-_PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Evaluation of $checkpoint</title>
-<style>$style</style>
-</head>
-<body>
-<h1>Evaluation of $checkpoint</h1>
-<p>How well this checkpoint decides on the $rows rows of $table, label by label, and how sure that
-is.</p>
-$note
-<dl>$macro</dl>
-<p class="soft">Macro scores are means over the labels. Small numbers are $confidence confidence
-intervals from $resamples bootstrap resamples of $units.</p>
-<h2>Scores</h2>
-$scores
-<h2>Decisions and probabilities</h2>
-$decisions
-$sections
-<script>$plotly</script>
-<script>
-$figures.forEach((row, i) => row.forEach((plot, j) => Plotly.newPlot(
-  `plot-$${i}-$${j}`, plot.data, plot.layout, {displayModeBar: false, responsive: true})));
-</script>
-</body>
-</html>
-""")

@@ -1,18 +1,67 @@
-"""What all pages share: their look, numbers and tables as HTML.
+"""What all pages share: templates that escape what is put into them, and numbers as text.
 
-A page stands alone: styles, figures and plotly.js are within it, nothing is fetched.
+A page stands alone: styles, figures and plotly.js are within it, nothing is fetched. It is a
+template that extends base.html (the frame) and may import kit.html (tables, intervals, tiles).
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from html import escape
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
 
-DASH = "&ndash;"
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+DASH = "\N{EN DASH}"
 
 
-def breakable(name: str) -> str:
-    """Return a user's name as HTML that may break after an underscore."""
-    return escape(name).replace("_", "_<wbr>")
+def render(template: Path, **values: object) -> str:
+    """Return a template file filled with values; text is escaped, markupsafe.Markup is not."""
+    return environment(template.parent).get_template(template.name).render(values)
+
+
+@lru_cache
+def environment(folder: Path) -> Environment:
+    """Return what renders the templates of a folder, which may use base.html and kit.html too.
+
+    Filters: number, integer, percent and breakable of this module; plotly_json, a figure (or lists
+    of them) as the source of a script. Functions: source(NAME), a file as it stands, for <style>
+    and <script>; plotly_js(). A name that was not handed over is an error.
+    """
+    loader = ChoiceLoader([FileSystemLoader(folder), FileSystemLoader(Path(__file__).parent)])
+    made = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "number": number,
+        "integer": integer,
+        "percent": percent,
+        "breakable": breakable,
+        "plotly_json": _plotly_json,
+    }
+    made.globals |= {
+        "version": version("raretune"),
+        "source": lambda name: Markup(loader.get_source(made, name)[0]),
+        "plotly_js": _plotly_js,
+    }
+    return made
+
+
+def _plotly_json(figures: object) -> Markup:
+    from plotly.io.json import to_json_plotly
+
+    return Markup(to_json_plotly(figures))
+
+
+def _plotly_js() -> Markup:
+    from plotly.offline import get_plotlyjs
+
+    return Markup(get_plotlyjs())
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -20,9 +69,19 @@ def number(value: float | None, digits: int = 3) -> str:
     return DASH if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
+def integer(value: int) -> str:
+    """Return a whole number with a comma at each thousand."""
+    return f"{value:,}"
+
+
 def percent(share: float, digits: int = 1) -> str:
-    """Return a share in [0, 1] as a percentage, in HTML."""
-    return f"{100 * share:.{digits}f}&nbsp;%"
+    """Return a share in [0, 1] as a percentage that stays on one line."""
+    return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def breakable(name: str) -> Markup:
+    """Return a name, escaped, as HTML that may break after an underscore."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def with_interval(value: float | None, interval: tuple[float | None, float | None]) -> str:
@@ -44,55 +103,4 @@ def table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-STYLE = """
-:root { --ink: #1c2026; --soft: #5b6470; --rule: #dde1e6; --page: #fff; --raised: #f5f6f8;
-  --link: #0b62a3; --warn: #d9730d; }
-@media screen and (prefers-color-scheme: dark) {
-  :root { --ink: #e7e9ec; --soft: #a3abb6; --rule: #343a43; --page: #15181c; --raised: #1e2228;
-    --link: #6db9f2; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 72rem; padding: 2rem 1.25rem 4rem; background: var(--page);
-  color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
-h1, h2, h3, p { overflow-wrap: anywhere; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem; }
-h2 { font-size: 1.2rem; margin: 2.5rem 0 .75rem; }
-h3 { font-size: .95rem; margin: 0; }
-p { max-width: 44rem; margin: .5rem 0; }
-small, figcaption, .soft { color: var(--soft); font-size: .8rem; }
-a { color: var(--link); text-decoration: none; }
-a:hover { text-decoration: underline; }
-.note { border-left: 4px solid var(--warn); background: var(--raised); padding: .6rem .9rem; }
-dl { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.25rem 0; }
-dl div { background: var(--raised); border-radius: .5rem; padding: .6rem 1rem; flex: 1 1 9rem; }
-dt { color: var(--soft); font-size: .85rem; }
-dd { margin: 0; font-size: 1.5rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
-dd small { display: inline-block; white-space: nowrap; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem;
-  font-variant-numeric: tabular-nums; }
-th, td { padding: .4rem .5rem; text-align: right; border-bottom: 1px solid var(--rule);
-  vertical-align: top; }
-thead th::first-letter { text-transform: uppercase; }
-thead th { color: var(--soft); font-weight: 600; font-size: .8rem; vertical-align: bottom; }
-th:first-child { text-align: left; position: sticky; left: 0; background: var(--page);
-  min-width: 6rem; max-width: 14rem; overflow-wrap: break-word; }
-td { white-space: nowrap; }
-td small { display: block; }
-.plots { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); }
-figure { margin: 0; min-width: 0; }
-.xtick text, .ytick text, .g-xtitle text, .g-ytitle text { fill: var(--soft) !important; }
-@media screen and (max-width: 40rem) {
-  body { padding: 1.25rem .9rem 3rem; }
-  table { font-size: .8rem; }
-}
-@media print {
-  body { max-width: none; padding: 0; font-size: .8rem; }
-  table, thead th, td small { font-size: .62rem; }
-  th, td { padding: .25rem .3rem; }
-  .plots { zoom: .6; }
-  h3, figcaption { font-size: 1.15rem; }
-  section { break-inside: avoid; }
-  a { color: inherit; }
-}
-"""
+STYLE = Path(__file__).with_name("base.css").read_text(encoding="utf-8")
