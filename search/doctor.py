@@ -169,6 +169,12 @@ def _machine() -> Iterator[Finding]:
         yield Finding("warning", what, "set OMP_NUM_THREADS=1: the small networks train no faster")
     if build().library is None:
         yield Finding("warning", *without_compiler())
+    elif build().unkept:
+        yield Finding(
+            "warning",
+            f"trains in C: {build().how}, but every process compiles it anew: {build().unkept}",
+            "point XDG_CACHE_HOME to a folder that you alone can write to",
+        )
     else:
         yield Finding("ok", f"trains in C: {build().how}")
     if torch.cuda.is_available():

@@ -128,3 +128,11 @@ def test_a_machine_without_a_compiler_is_told_what_it_misses(tmp_path, monkeypat
     assert finding.level == "warning"
     assert "install gcc or clang" in finding.remedy
     assert finding.what.startswith("there is no C compiler 'cc', so")
+
+
+def test_a_machine_that_compiles_in_every_process_is_told_why(tmp_path, monkeypatch):
+    unkept = Build(object(), "C compiler 12, 8 floats at once", "somebody else may write to /cache")
+    monkeypatch.setattr("search.doctor.build", lambda: unkept)
+    (finding,) = bad(examine(default_url(tmp_path), tmp_path))
+    assert "compiles it anew: somebody else may write to /cache" in finding.what
+    assert "XDG_CACHE_HOME" in finding.remedy

@@ -1,7 +1,7 @@
 """steps.c as a library in this process, compiled for this very processor and then kept.
 
 The compiler is what $CC names, or `cc`, or Clang as the package ziglang brings it. What it made is
-kept in the user's cache folder, under a name that changes with the source, the compiler and the
+kept by trainer.steps.cache, under a name that changes with the source, the compiler and the
 processor.
 """
 
@@ -21,6 +21,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from trainer.steps import cache as kept_libraries
+
 SOURCE = Path(__file__).with_name("steps.c")
 ON_ARM = platform.machine() in ("arm64", "aarch64")
 FLAGS = [
@@ -28,31 +30,39 @@ FLAGS = [
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"),
 ]
 MOST_SECONDS = 120
+FUNCTIONS = ("lanes", "scratch_floats", "train", "predict")
 
 
 @dataclass(frozen=True)
 class Build:
-    """The library, None where there is none; and who compiled it for what, or why nobody did."""
+    """The library, None where there is none; and who compiled it for what, or why nobody did.
+
+    `unkept` says why each process has to compile it anew, if so.
+    """
 
     library: ctypes.CDLL | None
     how: str
+    unkept: str = ""
 
 
 @cache
 def build() -> Build:
     """Return this process's build, made at the first call."""
-    compiler = _compiler()
+    try:
+        compiler = _compiler()
+    except ValueError as error:
+        return Build(None, f"$CC can't be read ({error})")
     try:
         macros = _run([*compiler, *FLAGS, "-dM", "-E", "-xc", os.devnull])
-        library = _load(compiler, macros)
-    except FileNotFoundError:
-        return Build(None, f"there is no C compiler {shlex.join(compiler)}")
+        library, unkept = _load(compiler, macros)
     except (OSError, subprocess.SubprocessError) as error:
-        output = getattr(error, "stderr", None) or str(error)
-        return Build(None, f"{shlex.join(compiler)} failed: {output.strip().splitlines()[0]}")
+        if isinstance(error, FileNotFoundError) and error.filename == compiler[0]:
+            return Build(None, f"there is no C compiler {shlex.join(compiler)}")
+        return Build(None, f"{shlex.join(compiler)} failed: {_first_line(error)}")
     version = re.search(r'__VERSION__ "(.*)"', macros)
     lanes = ctypes.c_int.in_dll(library, "lanes").value
-    return Build(library, f"C compiler {version[1] if version else '?'}, {lanes} floats at once")
+    how = f"C compiler {version[1] if version else '?'}, {lanes} floats at once"
+    return Build(library, how, unkept)
 
 
 def without_compiler() -> tuple[str, str]:
@@ -72,35 +82,45 @@ def _compiler() -> list[str]:
 
 
 def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=MOST_SECONDS)
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        text=True,
+        errors="replace",
+        timeout=MOST_SECONDS,
+    )
     return done.stdout
 
 
-def _load(compiler: list[str], macros: str) -> ctypes.CDLL:
-    """Load what was kept, or compile anew and keep it if the cache folder lets us.
+def _first_line(error: OSError | subprocess.SubprocessError) -> str:
+    """Return the first line that a compiler wrote before it failed, or else what the error says."""
+    written = getattr(error, "stderr", None)
+    lines = written.strip().splitlines() if isinstance(written, str) else []
+    return lines[0] if lines else str(error).splitlines()[0]
+
+
+def _load(compiler: list[str], macros: str) -> tuple[ctypes.CDLL, str]:
+    """Load what was kept, or compile anew and keep it; return also why it can't be kept, if so.
 
     The predefined macros tell the compiler's version and all that the processor can do.
     """
     key = hashlib.sha256(f"{SOURCE.read_text(encoding='utf-8')}{FLAGS}{macros}".encode())
     name = f"steps-{key.hexdigest()[:16]}.so"
-    folder = _cache_folder()
-    if (folder / name).exists():
-        return ctypes.CDLL(str(folder / name))
+    if (library := kept_libraries.kept(name)) is not None:
+        with suppress(OSError):
+            return _open(library), ""
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / name
         _run([*compiler, *FLAGS, "-o", str(made), str(SOURCE), "-lm"])
-        with suppress(OSError):  # each process then compiles for itself
-            folder.mkdir(parents=True, exist_ok=True)
-            whole = folder / f".{name}.{os.getpid()}"
-            shutil.copy(made, whole)
-            whole.replace(folder / name)
-        return ctypes.CDLL(str(made))
+        return _open(made), kept_libraries.keep(name, made)
 
 
-def _cache_folder() -> Path:
-    if named := os.environ.get("XDG_CACHE_HOME"):
-        return Path(named) / "raretune"
-    try:
-        return Path.home() / ".cache" / "raretune"
-    except RuntimeError:  # a user without a home, as in some containers
-        return Path(os.devnull) / "raretune"  # where nothing can be kept
+def _open(path: Path) -> ctypes.CDLL:
+    """Load a library; raises OSError if it is none, or lacks a function of steps.c."""
+    library = ctypes.CDLL(str(path))
+    absent = [name for name in FUNCTIONS if not hasattr(library, name)]
+    if absent:
+        raise OSError(f"the library that it made lacks {', '.join(absent)}")
+    return library
