@@ -27,7 +27,7 @@ def environment(folder: Path) -> Environment:
 
     Filters: number, integer, percent and breakable of this module; plotly_json, a figure (or lists
     of them) as the source of a script. Functions: source(NAME), a file as it stands, for <style>
-    and <script>; plotly_js(). A name that was not handed over is an error.
+    and <script>; plotly_js(); version(). A name that was not handed over is an error.
     """
     loader = ChoiceLoader([FileSystemLoader(folder), FileSystemLoader(Path(__file__).parent)])
     made = Environment(
@@ -45,7 +45,7 @@ def environment(folder: Path) -> Environment:
         "plotly_json": _plotly_json,
     }
     made.globals |= {
-        "version": version("raretune"),
+        "version": lambda: version("raretune"),
         "source": lambda name: Markup(loader.get_source(made, name)[0]),
         "plotly_js": _plotly_js,
     }

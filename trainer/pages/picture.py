@@ -6,10 +6,11 @@ It suits light and dark pages and any kind of colour vision; the colours are tho
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from pathlib import Path
 
+from trainer.pages.html import render
 from trainer.writing import write_whole
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
@@ -22,6 +23,41 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 366, 50, 230  # the frame within a panel
 
 Row = Mapping[str, float]
 Lines = Mapping[str, Sequence[float]]  # the values of each name, one an epoch
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A name in a legend beside a piece of its line, the `place`-th; x and y in pixels."""
+
+    name: str
+    place: int
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line as strokes, each of at least one point "x,y" in pixels; one alone is a dot."""
+
+    name: str
+    place: int
+    strokes: list[list[str]]
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """A cell of the picture: a legend or a note, and lines within axes if it has any.
+
+    A tick is its place in pixels and its number; `best` is the place of the best epoch.
+    """
+
+    title: str
+    note: str
+    keys: list[_Key]
+    lines: list[_Line] = field(default_factory=list)
+    x_ticks: list[tuple[float, float]] = field(default_factory=list)
+    y_ticks: list[tuple[float, float]] = field(default_factory=list)
+    best: float | None = None
 
 
 def write_picture(
@@ -41,13 +77,13 @@ def draw_picture(history: Sequence[Row], labels: Sequence[str], best_epoch: int)
     kept = {*range(0, len(history), step), max(best_epoch - 1, 0), len(history) - 1}
     rows = [history[i] for i in sorted(kept)]
 
-    def panel(title: str, keys: Mapping[str, str], note: str = "", scale: float = 1.0) -> str:
+    def panel(title: str, keys: Mapping[str, str], note: str = "", scale: float = 1.0) -> _Panel:
         lines = {name: [scale * row[key] for row in rows] for name, key in keys.items()}
         return _panel(title, note, [row["epoch"] for row in rows], best_epoch, lines)
 
     f1 = {"validated": "macro_f1", "tuned on the same rows": "tuned_macro_f1"}
     ranking = {"ROC AUC": "roc_auc", "average precision": "average_precision"}
-    cells = (
+    panels = (
         panel("Loss", {"training": "loss", "validation": "validation_loss"}),
         panel("Macro-F1", f1),
         panel("Ranking and recall", {**ranking, "recall": "macro_recall"}),
@@ -60,22 +96,21 @@ def draw_picture(history: Sequence[Row], labels: Sequence[str], best_epoch: int)
         ),
         _names(labels),
     )
-    best = f"{best_epoch} (dashed)" if best_epoch else "none, no score is finite"
-    body = "\n".join(
-        f'<g transform="translate({WIDTH * (i % 3)} {HEADER + HEIGHT * (i // 3)})">{cell}</g>'
-        for i, cell in enumerate(cells)
-    )
-    width, height = 3 * WIDTH, HEADER + 2 * HEIGHT
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img">\n<title>Training run</title>\n'
-        f'<style>{_STYLE}</style>\n<rect class="page" width="{width}" height="{height}"/>\n'
-        f'<text x="{LEFT}" y="24">Epochs: {len(history)}; best: {best}</text>\n{body}\n</svg>\n'
+    return render(
+        Path(__file__).with_suffix(".svg"),
+        size=(3 * WIDTH, HEADER + 2 * HEIGHT),
+        places=[(WIDTH * (i % 3), HEADER + HEIGHT * (i // 3)) for i in range(len(panels))],
+        panels=panels,
+        frame=(LEFT, RIGHT, TOP, BOTTOM),
+        colours=COLOURS,
+        dashes=DASHES,
+        n_epochs=len(history),
+        best=f"{best_epoch} (dashed)" if best_epoch else "none, no score is finite",
     )
 
 
-def _panel(title: str, note: str, epochs: Sequence[float], best_epoch: int, lines: Lines) -> str:
-    """Draw lines within axes, below a note or else their legend."""
+def _panel(title: str, note: str, epochs: Sequence[float], best_epoch: int, lines: Lines) -> _Panel:
+    """Place lines within axes, below a note or else their legend."""
     finite = [value for values in lines.values() for value in values if math.isfinite(value)]
     ticks = _ticks(*_range(finite))
     first, last = epochs[0], epochs[-1]
@@ -88,33 +123,28 @@ def _panel(title: str, note: str, epochs: Sequence[float], best_epoch: int, line
     def y(value: float) -> float:
         return BOTTOM - (BOTTOM - TOP) * (value - ticks[0]) / (ticks[-1] - ticks[0])
 
-    parts = [f'<text class="title" x="{LEFT}" y="16">{title}</text>']
-    parts += [f'<text x="{LEFT}" y="35">{note}</text>'] if note else _legend(lines)
-    for tick in ticks:
-        parts.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{RIGHT}"/>')
-        parts.append(f'<text class="y" x="{LEFT - 7}" y="{y(tick) + 4:.1f}">{tick:.6g}</text>')
-    for tick in _ticks(first, last, finest=1.0):
-        if epochs[0] <= tick <= epochs[-1]:
-            parts.append(f'<text class="x" x="{x(tick):.1f}" y="{BOTTOM + 16}">{tick:.6g}</text>')
-    parts.append(f'<text class="y" x="{RIGHT}" y="{BOTTOM + 32}">epoch</text>')
-    if best_epoch:
-        parts.append(f'<path class="best" d="M{x(best_epoch):.1f} {TOP}V{BOTTOM}"/>')
-    for i, (name, values) in reversed(list(enumerate(lines.items()))):
-        points = [(x(epoch), y(value)) for epoch, value in zip(epochs, values, strict=True)]
-        parts.append(f"<g {_style(i)}><title>{_text(name)}</title>{_strokes(points)}</g>")
-    return "\n".join(parts)
+    return _Panel(
+        title=title,
+        note=note,
+        keys=[] if note else _legend(lines),
+        lines=[
+            _Line(_text(name), i, _strokes(list(zip(map(x, epochs), map(y, values), strict=True))))
+            for i, (name, values) in enumerate(lines.items())
+        ],
+        x_ticks=[
+            (x(tick), tick)
+            for tick in _ticks(first, last, finest=1.0)
+            if epochs[0] <= tick <= epochs[-1]
+        ],
+        y_ticks=[(y(tick), tick) for tick in ticks],
+        best=x(best_epoch) if best_epoch else None,
+    )
 
 
-def _strokes(points: Sequence[tuple[float, float]]) -> str:
-    """Draw a line through neighbours that are finite, a dot where there is no neighbour."""
-    strokes = []
-    for finite, run in groupby(points, key=lambda point: math.isfinite(point[1])):
-        places = [f"{x:.1f},{y:.1f}" for x, y in run if finite]
-        if len(places) == 1:
-            strokes.append('<circle cx="{}" cy="{}" r="2.5"/>'.format(*places[0].split(",")))
-        elif places:
-            strokes.append(f'<polyline points="{" ".join(places)}"/>')
-    return "".join(strokes)
+def _strokes(points: Sequence[tuple[float, float]]) -> list[list[str]]:
+    """Return a stroke through neighbours that are finite."""
+    runs = groupby(points, key=lambda point: math.isfinite(point[1]))
+    return [[f"{x:.1f},{y:.1f}" for x, y in run] for finite, run in runs if finite]
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
@@ -136,51 +166,27 @@ def _ticks(low: float, high: float, finest: float = 0.0) -> list[float]:
     return [i * step for i in range(math.floor(low / step), math.ceil(high / step) + 1)]
 
 
-def _legend(names: Iterable[str]) -> list[str]:
+def _legend(names: Iterable[str]) -> list[_Key]:
     """Name lines side by side; a letter is some 6 px wide."""
     places = accumulate((36 + 6.4 * len(name) for name in names), initial=float(LEFT))
     return [_key(name, i, x, 35) for i, (name, x) in enumerate(zip(names, places, strict=False))]
 
 
-def _names(labels: Sequence[str]) -> str:
+def _names(labels: Sequence[str]) -> _Panel:
     """Name the labels one below the other, in the cell beside their panels."""
     shown = list(labels[:MOST_LABELS])
     if len(labels) > MOST_LABELS:
         shown.append(f"{len(labels) - MOST_LABELS} more")
     pitch = min(18.0, (HEIGHT - 50) / len(shown))
     keys = [_key(name, i, LEFT, 38 + pitch * i) for i, name in enumerate(shown)]
-    return "\n".join([f'<text class="title" x="{LEFT}" y="16">Labels</text>', *keys])
+    return _Panel("Labels", "", keys)
 
 
-def _key(name: str, i: int, x: float, y: float) -> str:
+def _key(name: str, i: int, x: float, y: float) -> _Key:
     short = name if len(name) <= MOST_LETTERS else name[: MOST_LETTERS - 1] + "…"
-    stroke = f'<g {_style(i)}><path d="M{x:.1f} {y - 4:.1f}h20"/></g>'
-    return f'{stroke}<text x="{x + 25:.1f}" y="{y:.1f}">{_text(short)}</text>'
-
-
-def _style(i: int) -> str:
-    """Return the look of the i-th line."""
-    if i >= MOST_LABELS:
-        return 'class="line other"'
-    dashes = DASHES[i // len(COLOURS)]
-    return f'class="line" stroke="{COLOURS[i % len(COLOURS)]}" stroke-dasharray="{dashes}"'
+    return _Key(_text(short), i, x, y)
 
 
 def _text(name: str) -> str:
-    """Escape a name, without the characters that XML can't hold."""
-    return escape("".join(c if c.isprintable() else "?" for c in name))
-
-
-_STYLE = """
-text { font: 11px system-ui, sans-serif; fill: #3b424c; }
-.title { font-size: 13px; font-weight: 600; }
-.x { text-anchor: middle; } .y { text-anchor: end; }
-svg { background: #fff; } .page { fill: #fff; }
-.grid { stroke: #8a8f98; stroke-opacity: .25; }
-.best { stroke: #8a8f98; stroke-width: 1.5; stroke-dasharray: 4 3; }
-.line { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
-.other { stroke: #8a8f98; stroke-opacity: .5; stroke-width: 1; }
-@media (prefers-color-scheme: dark) {
-  text { fill: #c3c9d1; } svg { background: #15181c; } .page { fill: #15181c; }
-}
-"""
+    """Return a name without the characters that XML can't hold."""
+    return "".join(c if c.isprintable() else "?" for c in name)

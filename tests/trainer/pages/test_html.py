@@ -1,6 +1,7 @@
 """The kit that all pages are made with."""
 
 import math
+from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
@@ -90,3 +91,8 @@ def test_a_page_shares_the_frame_and_its_own_style_and_script_stand_as_they_are(
     assert "<title>a &lt; b</title>" in page
     assert "if (1 < 2 && true) {}" in page
     assert page.count("plotly.js v") == 1
+
+
+def test_nothing_is_escaped_by_hand():
+    for path in (Path(__file__).parents[3] / "trainer").rglob("*.py"):
+        assert "escape(" not in path.read_text(encoding="utf-8"), path
