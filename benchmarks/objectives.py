@@ -24,6 +24,7 @@ if not __package__:  # run as a file: what it imports lies a folder up
 
 from search.session import prepare
 from search.space.space import STRUCTURAL, distributions, resolve_config
+from search.workspace import Workspace
 from studies.definition import load_definition
 from trainer.loop.validation import validate
 from trainer.scores.metrics import average_precision, confusion, rank
@@ -144,7 +145,7 @@ def main():
             "default",
             {"name": "s", "table": table, "seed": seed, "space": {"batch_size": [128, 256, 512]}},
         )
-        experiment = prepare(definition, Path("/tmp"), "memory", "cpu").experiment
+        experiment = prepare(definition, Workspace(Path("/tmp")), "memory", "cpu").experiment
         rows, read = experiment.split.test, experiment.table
         inputs = torch.from_numpy(experiment.features.transform(read.columns.iloc[rows]))
         x_test, y_test = pad_columns(inputs, 16), torch.from_numpy(read.labels[rows])

@@ -21,6 +21,7 @@ from search.session import prepare
 from search.space.strategy import make_pruner, make_sampler
 from search.store.storage import open_storage, open_study
 from search.waves.optimize import Search
+from search.workspace import Workspace
 from studies.definition import load_definition
 from trainer.experiment import make_checkpoint, with_test_scores
 
@@ -81,7 +82,7 @@ def main():
                     "space": {"batch_size": [128, 256, 512]},
                 },
             )
-            session = prepare(definition, Path("/tmp"), "memory", "cpu")
+            session = prepare(definition, Workspace(Path("/tmp")), "memory", "cpu")
             row = run(definition, session.experiment, arguments.model_epochs)
             found.setdefault(pruner, []).append(row)
             if not arguments.json:

@@ -31,6 +31,7 @@ if not __package__:  # run as a file: what it imports lies a folder up
 
 from search.run import run_search
 from search.session import prepare
+from search.workspace import Workspace
 from studies.definition import load_definition
 from trainer.steps.native import library
 
@@ -116,7 +117,7 @@ def main() -> None:
         job = {"hidden_dim": [128], "num_layers": [2]}
         overrides["space"] = {"batch_size": [arguments.batch_size], **job}
     with tempfile.TemporaryDirectory() as folder:
-        session = prepare(load_definition("nafld", overrides), Path(folder), None, "cpu")
+        session = prepare(load_definition("nafld", overrides), Workspace(Path(folder)), None, "cpu")
         started, busy = time.monotonic(), time.process_time()
         with sampled() as counts:
             run_search(session, should_stop=lambda: False, on_progress=lambda progress: None)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from search.workspace import Place, Workspace
 from trainer.commands.cli import (
     COMMANDS,
     Device,
@@ -25,7 +26,7 @@ from trainer.commands.cli import (
 app = make_app("raretune", "Find the remedy for severe class imbalance that works on your table.")
 
 
-Workspace = Annotated[Path, flag("workspace", "Folder for studies and checkpoints; runs.")]
+Folder = Annotated[Path, flag("workspace", "Folder for studies and checkpoints; runs.")]
 Storage = Annotated[str | None, flag("storage", "Database URL; WORKSPACE/studies.db by default.")]
 Study = Annotated[str, typer.Argument(help="Name of the study.")]
 Trial = Annotated[int | None, flag("trial", "Number of the trial; the best by default.")]
@@ -64,7 +65,7 @@ def search(
     fork: Annotated[
         str | None, flag("fork", "Begin with the trials of this study that fit the new space.")
     ] = None,
-    workspace: Workspace = RUNS,
+    workspace: Folder = RUNS,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -73,7 +74,7 @@ def search(
         from search.waves.forkserver import warm_up
 
         warm_up()
-    from search.commands.commands import search as run
+    from search.commands.search import search as run
 
     table = {
         "csv": csv,
@@ -97,7 +98,7 @@ def search(
         overrides,
         settings=settings or [],
         fork_from=fork,
-        workspace=workspace,
+        workspace=Workspace(workspace),
         storage=storage,
         device=device,
         as_json=json,
@@ -118,16 +119,16 @@ def retrain(
     ] = None,
     seeds: Annotated[int, flag("seeds", "Repeat over so many fresh seeds.")] = 1,
     csv: Moved = None,
-    workspace: Workspace = RUNS,
+    workspace: Folder = RUNS,
     storage: Storage = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Train a trial alone and say whether it came out bit for bit the same."""
-    from search.commands.study_commands import train_again as run
+    from search.commands.retrain import retrain as run
 
-    where = (study, output, trial, workspace, storage, csv, device)
-    run(*where, refit_rows=refit, seeds=seeds, as_json=json)
+    place = Place(study, Workspace(workspace), storage, csv, device)
+    run(place, output, trial, refit_rows=refit, seeds=seeds, as_json=json)
 
 
 @app.command()
@@ -136,15 +137,16 @@ def confirm(
     top: Annotated[int, flag("top", "How many of the best trials.")] = 5,
     seeds: Annotated[int, flag("seeds", "How many fresh seeds each.")] = 5,
     csv: Moved = None,
-    workspace: Workspace = RUNS,
+    workspace: Folder = RUNS,
     storage: Storage = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Train the best trials over fresh seeds; the winner by the mean is no luck."""
-    from search.commands.study_commands import confirm as run
+    from search.commands.confirm import confirm as run
 
-    run(study, workspace, storage, csv, device, top=top, seeds=seeds, as_json=json)
+    place = Place(study, Workspace(workspace), storage, csv, device)
+    run(place, top=top, seeds=seeds, as_json=json)
 
 
 @app.command()
@@ -153,14 +155,14 @@ def export(
     output: Output,
     trial: Trial = None,
     csv: Moved = None,
-    workspace: Workspace = RUNS,
+    workspace: Folder = RUNS,
     storage: Storage = None,
     device: Device = "auto",
 ) -> None:
     """Write a trial's checkpoint."""
-    from search.commands.study_commands import export as run
+    from search.commands.export import export as run
 
-    run(study, output, trial, workspace, storage, csv, device)
+    run(Place(study, Workspace(workspace), storage, csv, device), output, trial)
 
 
 @app.command()
@@ -168,23 +170,23 @@ def trials(
     study: Study,
     csv: Annotated[bool, flag("csv", "As CSV, which is the default.")] = True,
     json: Json = False,
-    workspace: Workspace = RUNS,
+    workspace: Folder = RUNS,
     storage: Storage = None,
 ) -> None:
     """Print a study's ended trials."""
-    from search.commands.study_commands import trials as run
+    from search.commands.trials import trials as run
 
-    run(study, workspace, storage, as_json=json)
+    run(Place(study, Workspace(workspace), storage), as_json=json)
 
 
 @app.command()
 def best(
-    study: Study, json: Json = False, workspace: Workspace = RUNS, storage: Storage = None
+    study: Study, json: Json = False, workspace: Folder = RUNS, storage: Storage = None
 ) -> None:
     """Print a study's best trial."""
-    from search.commands.study_commands import best as run
+    from search.commands.trials import best as run
 
-    run(study, workspace, storage, as_json=json)
+    run(Place(study, Workspace(workspace), storage), as_json=json)
 
 
 @app.command()
@@ -194,14 +196,14 @@ def report(
         Path | None, flag("output", "Page to write; WORKSPACE/STUDY/report.html by default.")
     ] = None,
     csv: Moved = None,
-    workspace: Workspace = RUNS,
+    workspace: Folder = RUNS,
     storage: Storage = None,
     device: Device = "auto",
 ) -> None:
     """Write a study as one HTML page: what was found, how sure that is, how to repeat it."""
-    from search.commands.report_commands import report as run
+    from search.commands.report import report as run
 
-    run(study, output, workspace, storage, csv, device)
+    run(Place(study, Workspace(workspace), storage, csv, device), output)
 
 
 @app.command()
@@ -211,7 +213,7 @@ def dashboard(
     host: Annotated[str, flag("host", "Address to serve at; 127.0.0.1, this machine only.")] = (
         "127.0.0.1"
     ),
-    workspace: Workspace = RUNS,
+    workspace: Folder = RUNS,
     storage: Storage = None,
 ) -> None:
     """Serve optuna-dashboard over the workspace's studies, also while they are searched."""
@@ -226,7 +228,7 @@ def studies(
     name: Annotated[str | None, typer.Argument(help="Bundled study.")] = None,
 ) -> None:
     """List the bundled studies, or print one as a starting point."""
-    from search.commands.commands import studies as run
+    from search.commands.studies import studies as run
 
     run(action, name)
 
@@ -234,14 +236,14 @@ def studies(
 @app.command()
 def doctor(
     repair: Annotated[bool, flag("repair", "Fail and retry the trials of dead processes.")] = False,
-    workspace: Workspace = RUNS,
+    workspace: Folder = RUNS,
     storage: Storage = None,
     json: Json = False,
 ) -> None:
     """Check database, trials, checkpoints and versions."""
-    from search.commands.commands import doctor as run
+    from search.commands.doctor import doctor as run
 
-    run(workspace, storage, repair=repair, as_json=json)
+    run(Workspace(workspace), storage, repair=repair, as_json=json)
 
 
 @app.command()
@@ -252,7 +254,7 @@ def example(
     seed: Annotated[int, flag("seed", "Seed of the synthetic table.")] = 0,
 ) -> None:
     """Write a bundled example table."""
-    from search.commands.commands import example as run
+    from search.commands.studies import example as run
 
     run(table, output, rows=rows, seed=seed)
 

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from search.store.filesystem import network_file_system
 from search.store.stale import reap, stale
 from search.store.storage import MEMORY, RECOVER, explained, open_storage, shown, storage_file
+from search.workspace import Workspace
 from trainer.checkpoint import Checkpoint, library_versions, load_checkpoint
 from trainer.errors import CheckpointError, ConfigError
 from trainer.steps.compiler import build, without_compiler
@@ -57,7 +58,7 @@ def _database(url: str, workspace: Path, *, repair: bool) -> Iterator[Finding]:
             yield from _sqlite(storage, url)
         with explained(url):
             for name in optuna.get_all_study_names(storage):
-                yield from _study(storage, name, workspace / name / "best", repair=repair)
+                yield from _study(storage, name, Workspace(workspace).best(name), repair=repair)
     except ConfigError as error:
         what, _, remedy = str(error).rpartition("; ")
         yield Finding("error", what, remedy)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from search.export import train_again
-from search.session import Session, environment
+from search.session import Session
 from search.space.objective import value_of
 from search.space.space import trial_seed
 from search.store.records import TrialRecord
+from search.waves.environment import environment
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
 from trainer.experiment import with_test_scores

@@ -67,7 +67,7 @@ def _search(
     else:
         progress = run_workers(session, study, workers, should_stop=stop, on_progress=on_progress)
     checkpoint = export_best(session, study, Shelf(study, session.shelf_folder))
-    annotate(study, session.workspace, session.url)
+    annotate(study, session.workspace.folder, session.url)
     return Outcome(
         session=session,
         records=read_records(study),

@@ -17,6 +17,7 @@ from browser import launched, visit
 from search.cli import main
 from search.session import Session
 from search.waves.searching import begin, search_study
+from search.workspace import Workspace
 from studies.definition import load_definition
 from trainer.data.table import Roles
 from trainer.experiment import SplitSettings, prepare_experiment
@@ -112,7 +113,8 @@ def searched_session(table_csv, tmp_path_factory):
         )
         table = {"csv": table_csv, "labels": list(roles.labels), "group": "family"}
         definition = load_definition("default", {"name": name, "table": table, **settings})
-        session = Session(definition, experiment, workspace, f"sqlite:///{workspace}/studies.db")
+        workspace = Workspace(workspace)
+        session = Session(definition, experiment, workspace, workspace.url)
         begin(session)
         search_study(session, should_stop=lambda: False, on_progress=lambda progress: None)
         return session

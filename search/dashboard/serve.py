@@ -44,6 +44,7 @@ from search.store.storage import (
     shown,
     storage_file,
 )
+from search.workspace import Workspace
 from trainer.commands.interrupt import interruptible
 from trainer.errors import ConfigError
 
@@ -101,7 +102,7 @@ def _app(storage: BaseStorage, workspace: Path) -> Any:
         raise ConfigError(
             'optuna-dashboard is not installed; install it with pip install "raretune[dashboard]"'
         ) from None
-    shelf = FileSystemArtifactStore(workspace / "artifacts")
+    shelf = FileSystemArtifactStore(Workspace(workspace).artifacts)
     return wsgi(readable(optuna.storages.get_storage(storage)), artifact_store=shelf)
 
 

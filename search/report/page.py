@@ -34,7 +34,6 @@ from studies.definition import StudyDefinition
 from trainer.pages.html import STYLE
 from trainer.writing import write_whole
 
-REPORT = "report.html"
 NAV = {
     "found": "What was found",
     "labels": "Labels",

@@ -29,6 +29,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from search.store.attributes import FINGERPRINT
 from search.store.database import Database
 from search.store.filesystem import network_file_system
+from search.workspace import Workspace
 from trainer.errors import ConfigError, RaretuneError
 
 T = TypeVar("T")
@@ -63,7 +64,7 @@ warnings.filterwarnings(
 
 def default_url(workspace: Path) -> str:
     """Return the URL of a workspace's own SQLite database."""
-    return f"sqlite:///{(workspace / 'studies.db').resolve()}"
+    return Workspace(workspace).url
 
 
 def shown(url: str) -> str:

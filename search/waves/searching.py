@@ -6,12 +6,13 @@ from typing import Any
 
 import optuna
 
-from search.session import Session, environment
+from search.session import Session
 from search.space.strategy import make_pruner, make_sampler
 from search.store.artifacts import Shelf
 from search.store.attributes import DEFINITION
 from search.store.stale import reap
 from search.store.storage import open_storage, open_study
+from search.waves.environment import environment
 from search.waves.optimize import Search, enqueue_recipes
 from search.waves.progress import Progress
 from studies.definition import StudyDefinition

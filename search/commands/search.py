@@ -1,28 +1,25 @@
-"""What each command does, behind search.cli, with the heavy imports."""
+"""`raretune search`: a definition from flags, its search, and what is printed of it."""
 
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table as Grid
 from rich.text import Text
 
-from search.commands.report_commands import report_after
+from search.commands.report import report_after
 from search.commands.terminal import print_outcome, progress_view
-from search.doctor import examine
 from search.fork import fork
+from search.reopen import open_study_at
 from search.run import Outcome, run_search
-from search.session import Session, open_records, prepare
+from search.session import Session, prepare
 from search.store.records import count_states
-from search.store.storage import default_url, shown
+from search.store.storage import shown
 from search.waves.searching import open_session_study
-from studies.catalogue import definition_text, describe_studies
+from search.workspace import Place, Workspace
 from studies.definition import StudyDefinition, load_definition
-from studies.examples import write_example
 from studies.settings import parse_settings
 from trainer.checkpoint import json_text
 from trainer.commands.interrupt import interruptible
@@ -36,7 +33,7 @@ def search(
     *,
     settings: Sequence[str],
     fork_from: str | None,
-    workspace: Path,
+    workspace: Workspace,
     storage: str | None,
     device: str,
     as_json: bool,
@@ -66,48 +63,13 @@ def _fork(session: Session, name: str) -> None:
         raise ConfigError(
             f"study {name!r} can't be forked into itself; name the new one with --name"
         )
-    old, _ = open_records(name, session.workspace, session.url)
+    old = open_study_at(Place(name, session.workspace, session.url))
     imported = fork(old, open_session_study(session), session.definition)
     print(f"{imported} trials of {name} fit the new space and were imported", file=sys.stderr)
 
 
-def studies(action: str, name: str | None) -> None:
-    """List the bundled studies, or print one in full."""
-    if action == "show" and name is not None:
-        print(definition_text(name), end="")
-    elif action == "list" and name is None:
-        grid = Grid.grid(padding=(0, 2))
-        for study, description in describe_studies():
-            grid.add_row(study, description)
-        result_console().print(grid)
-    else:
-        raise ConfigError("give `studies`, `studies list` or `studies show NAME`")
-
-
-def doctor(workspace: Path, storage: str | None, *, repair: bool, as_json: bool) -> None:
-    """Print what was found; an error among it is exit status 2."""
-    found = examine(storage or default_url(workspace), workspace, repair=repair)
-    if as_json:
-        print(json_text([asdict(finding) for finding in found]))
-    else:
-        lines = [
-            f"{one.level:8}{one.what}" + (f"; {one.remedy}" if one.remedy else "") for one in found
-        ]
-        result_console().print(Text("\n".join(lines)), soft_wrap=True)
-    errors = sum(finding.level == "error" for finding in found)
-    if errors:
-        raise RaretuneError(f"{errors} of {len(found)} findings are errors; see the remedies above")
-
-
-def example(name: str, output: Path, *, rows: int | None, seed: int) -> None:
-    """Write an example table and say what it is."""
-    written = write_example(name, output, rows=rows, seed=seed)
-    kind = "synthetic, no row describes a person" if name == "mesa" else "real"
-    print(f"{written} rows of {name} ({kind}) written to {output}")
-
-
 def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave away what the command line did not name."""
+    """Return the values that the command line named."""
     given: dict[str, Any] = {}
     for key, value in overrides.items():
         if isinstance(value, Mapping):

@@ -2,8 +2,6 @@ import json
 
 import pytest
 
-from search.report.page import REPORT
-
 QUICK = """
 [training]
 epochs = 2
@@ -33,7 +31,7 @@ def search(here, table_csv, tmp_path):
 def test_a_search_ends_with_its_report_which_the_command_writes_again(here, search, tmp_path):
     runs = tmp_path / "runs"
     done = search(runs, "--json")
-    page = runs / "clinic" / REPORT
+    page = runs / "clinic" / "report.html"
     assert (done.returncode, json.loads(done.stdout)["report"]) == (0, str(page)), done.stderr
     first = page.read_text(encoding="utf-8")
     assert "every row positive" in first
@@ -49,7 +47,7 @@ def test_a_search_ends_with_its_report_which_the_command_writes_again(here, sear
 
 
 def test_a_report_that_can_not_be_written_costs_the_search_nothing(search, tmp_path):
-    page = tmp_path / "runs" / "clinic" / REPORT
+    page = tmp_path / "runs" / "clinic" / "report.html"
     page.mkdir(parents=True)
     done = search(tmp_path / "runs")
     assert done.returncode == 0

@@ -1,0 +1,51 @@
+"""`raretune confirm`: the best trials over fresh seeds, and the winner by the mean."""
+
+from collections.abc import Sequence
+
+from rich.table import Table as Grid
+from rich.text import Text
+
+from search.commands.retrain import seeds_json
+from search.reopen import reopen
+from search.retrain import OverSeeds, over_seeds
+from search.session import Session
+from search.store.attributes import CONFIRMED
+from search.store.records import complete, read_records
+from search.workspace import Place
+from trainer.checkpoint import json_text
+from trainer.commands.terminal import result_console
+from trainer.errors import ConfigError
+
+
+def confirm(place: Place, *, top: int, seeds: int, as_json: bool) -> None:
+    """Train the best trials over fresh seeds and name the winner by the mean."""
+    if top < 1 or seeds < 1:
+        raise ConfigError("--top and --seeds must be at least 1")
+    study, session = reopen(place)
+    leaders = complete(read_records(study))[:top]
+    if not leaders:
+        raise ConfigError(f"no trial of {place.name} is complete yet; search on first")
+    found = over_seeds(session, leaders, seeds)
+    study.set_user_attr(CONFIRMED, [seeds_json(one) for one in found])
+    if as_json:
+        print(json_text({"winner": found[0].number, "trials": [seeds_json(one) for one in found]}))
+        return
+    console = result_console()
+    console.print(_confirmed(found, session))
+    winner = found[0].number
+    lines = [
+        f"The winner by the mean over {seeds} fresh seeds is trial {winner}; "
+        f"a search's best score is partly luck, this mean is not.",
+        f"  raretune retrain {place.name} --trial {winner} --output {place.name}-confirmed",
+    ]
+    console.print(Text("\n".join(lines)), soft_wrap=True)
+
+
+def _confirmed(found: Sequence[OverSeeds], session: Session) -> Grid:
+    grid = Grid(title=f"Validated {session.definition.objective} over seeds", title_justify="left")
+    for heading in ("trial", "mean", "spread", "lowest", "highest", "searched"):
+        grid.add_column(heading, justify="right")
+    for one in found:
+        numbers = (one.mean, one.spread, min(one.values), max(one.values), one.searched)
+        grid.add_row(str(one.number), *(f"{number:.4f}" for number in numbers))
+    return grid

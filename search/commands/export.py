@@ -1,0 +1,21 @@
+"""`raretune export`: a trial's checkpoint, written to a folder."""
+
+from pathlib import Path
+
+from search.commands.trials import pick
+from search.export import checkpoint_of
+from search.reopen import reopen
+from search.store.artifacts import Shelf
+from search.store.records import read_records
+from search.workspace import Place
+from trainer.checkpoint import check_replaceable, save_checkpoint
+
+
+def export(place: Place, output: Path, number: int | None) -> None:
+    """Write a trial's checkpoint: the one kept, or trained again to the same bits."""
+    check_replaceable(output)
+    study, session = reopen(place)
+    record = pick(read_records(study), number)
+    shelf = Shelf(study, session.shelf_folder)
+    save_checkpoint(output, checkpoint_of(session, study, shelf, record))
+    print(f"trial {record.number} of {place.name} written to {output}")

@@ -1,0 +1,86 @@
+"""`raretune retrain`: one trial trained again, compared with what was stored, and written."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from search.commands.trials import pick
+from search.reopen import reopen
+from search.retrain import OverSeeds, Retrained, over_seeds, refit
+from search.retrain import retrain as train_again
+from search.store.records import TrialRecord, read_records
+from search.workspace import Place
+from trainer.checkpoint import Checkpoint, check_replaceable, json_text, save_checkpoint
+from trainer.commands.terminal import label_grid, result_console, score_sentence
+from trainer.errors import ConfigError
+
+
+def retrain(
+    place: Place,
+    output: Path,
+    number: int | None,
+    *,
+    refit_rows: str | None,
+    seeds: int,
+    as_json: bool,
+) -> None:
+    """Train a trial alone, compare with what was stored, and write its checkpoint."""
+    if refit_rows not in (None, "all"):
+        raise ConfigError(f"--refit {refit_rows!r} is not known; the only choice is all")
+    check_replaceable(output)
+    study, session = reopen(place)
+    record = pick(read_records(study), number)
+    again = train_again(session, record)
+    checkpoint = again.checkpoint if refit_rows is None else refit(session, record)
+    save_checkpoint(output, checkpoint)
+    spread = over_seeds(session, [record], seeds)[0] if seeds > 1 else None
+    if as_json:
+        found = {
+            "study": place.name,
+            "number": record.number,
+            "reproduced": not again.difference,
+            "difference": again.difference,
+            "refit": refit_rows,
+            "validation": {"macro_f1": checkpoint.record.validation["macro_f1"]},
+            "test": checkpoint.record.test,
+            "seeds": None if spread is None else seeds_json(spread),
+            "checkpoint": str(output),
+        }
+        print(json_text(found))
+        return
+    console = result_console()
+    if checkpoint.record.test is not None:
+        console.print(label_grid("Test rows", checkpoint.record.test))
+    lines = [_compared(place.name, record, again)]
+    if refit_rows:
+        lines.append("Then refitted on train and validation rows; thresholds are cross-fitted.")
+    lines += _scores(checkpoint, spread)
+    lines.append(f"Its checkpoint is {output}")
+    console.print(Text("\n".join(lines)), soft_wrap=True)
+
+
+def _compared(name: str, record: TrialRecord, again: Retrained) -> str:
+    if again.difference:
+        return f"Trial {record.number} of {name} came out differently: {again.difference}."
+    return f"Trial {record.number} of {name}: reproduced exactly."
+
+
+def _scores(checkpoint: Checkpoint, spread: OverSeeds | None) -> list[str]:
+    lines = []
+    if spread is not None:
+        lines.append(
+            f"Over {len(spread.values)} fresh seeds: {spread.mean:.4f} +- {spread.spread:.4f} "
+            f"(searched: {spread.searched:.4f})."
+        )
+    test = checkpoint.record.test
+    if test is not None:
+        macro = test["intervals"]["macro"]["f1"]
+        lines.append(score_sentence("Test", test["macro_f1"], macro) + ".")
+    return lines
+
+
+def seeds_json(one: OverSeeds) -> dict[str, Any]:
+    """Return a trial's objective over seeds as JSON types."""
+    return {**asdict(one), "mean": one.mean, "spread": one.spread}

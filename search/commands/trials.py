@@ -1,0 +1,72 @@
+"""`raretune trials` and `raretune best`: a study's trials as they are stored."""
+
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.text import Text
+
+from search.reopen import open_study_at
+from search.store.records import TrialRecord, complete, read_records
+from search.workspace import Place
+from trainer.checkpoint import json_text
+from trainer.commands.terminal import result_console
+from trainer.errors import ConfigError
+
+
+def trials(place: Place, *, as_json: bool) -> None:
+    """Print a study's ended trials, as CSV or as JSON."""
+    records = read_records(open_study_at(place))
+    if as_json:
+        print(json_text([asdict(record) for record in records]))
+        return
+    rows = [_flat(record) for record in records]
+    columns = dict.fromkeys(key for row in rows for key in row)
+    writer = csv.DictWriter(sys.stdout, fieldnames=list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _flat(record: TrialRecord) -> dict[str, Any]:
+    row = asdict(record)
+    params, scores = row.pop("params"), row.pop("scores")
+    for key in ("config", "environment"):
+        row.pop(key)
+    flat: dict[str, Any] = row | params
+    return flat | {f"validation_{k}": v for k, v in scores.items() if k != "epoch"}
+
+
+def best(place: Place, *, as_json: bool) -> None:
+    """Print a study's best trial."""
+    record = pick(read_records(open_study_at(place)), None)
+    found = {
+        "study": place.name,
+        "number": record.number,
+        "value": record.value,
+        "params": record.params,
+        "scores": record.scores,
+        "best_epoch": record.best_epoch,
+        "checkpoint": str(place.best),
+    }
+    if as_json:
+        print(json_text(found))
+        return
+    first = f"trial {record.number} of {place.name}: {record.value:.4f}"
+    lines = [f"{first} in epoch {record.best_epoch}"]
+    lines += [f"  {key} = {value}" for key, value in record.params.items()]
+    result_console().print(Text("\n".join(lines)), soft_wrap=True)
+
+
+def pick(records: Sequence[TrialRecord], number: int | None) -> TrialRecord:
+    """Return the trial of a number, or the best complete one; raises ConfigError."""
+    if number is None:
+        ranked = complete(records)
+        if not ranked:
+            raise ConfigError("no trial of this study is complete yet; search on, or name --trial")
+        return ranked[0]
+    for record in records:
+        if record.number == number:
+            return record
+    raise ConfigError(f"no trial {number} has ended in this study; it has {len(records)} trials")

@@ -1,0 +1,63 @@
+"""A study that exists, opened again: its records alone, or with its table as it was searched on."""
+
+import json
+
+import optuna
+from pydantic import ValidationError
+
+from search.session import Session, prepare
+from search.store.attributes import DEFINITION, FINGERPRINT
+from search.store.storage import load_study, open_storage
+from search.workspace import Place
+from studies.definition import StudyDefinition
+from trainer.config import invalid
+from trainer.errors import ConfigError
+
+
+def open_study_at(place: Place) -> optuna.Study:
+    """Return a study that exists; raises ConfigError with those there are."""
+    if place.storage is None and not place.workspace.database.exists():
+        raise ConfigError(
+            f"no studies in workspace {place.workspace.folder}; name another with --workspace or "
+            "--storage"
+        )
+    return load_study(open_storage(place.url), place.name)
+
+
+def stored_definition(study: optuna.Study) -> StudyDefinition:
+    """Return the definition that a study was searched with; raises ConfigError."""
+    kept = study.user_attrs.get(DEFINITION)
+    if kept is None:
+        raise ConfigError(
+            f"study {study.study_name!r} was not searched by raretune; name another one"
+        )
+    try:
+        return StudyDefinition.model_validate(kept)
+    except ValidationError as error:
+        found = str(invalid(error))
+    except ConfigError as error:
+        found = str(error)
+    raise ConfigError(
+        f"study {study.study_name!r} has a definition that this version of raretune can't read "
+        f"({found}); use the version that searched it, or search again under another --name"
+    )
+
+
+def reopen(place: Place) -> tuple[optuna.Study, Session]:
+    """Return a study with its table prepared as when it was searched.
+
+    Raises ConfigError if the table is another one.
+    """
+    study = open_study_at(place)
+    definition = stored_definition(study)
+    if place.table is not None:
+        moved = definition.table.model_copy(update={"csv": place.table, "example": None})
+        definition = definition.model_copy(update={"table": moved})
+    session = prepare(definition, place.workspace, place.url, place.device)
+    fingerprint = definition.fingerprint(session.experiment.table.hash)
+    if study.user_attrs.get(FINGERPRINT) != json.loads(json.dumps(fingerprint)):
+        raise ConfigError(
+            f"{session.experiment.table.path} is not the table that study {place.name!r} was "
+            "searched on; name that one with --csv"
+        )
+    return study, session
