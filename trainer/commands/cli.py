@@ -104,7 +104,7 @@ def train(
 ) -> None:
     """Train one network, with the remedies asked for, and say what is wrong with the run."""
     given = {name: value for name, value in locals().items() if value is not None}
-    from trainer.commands.commands import train as run
+    from trainer.commands.train import train as run
 
     run(given)
 
@@ -118,7 +118,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score a checkpoint on a labelled table, with intervals, and draw its curves."""
-    from trainer.commands.commands import evaluate as run
+    from trainer.commands.evaluate import evaluate as run
 
     run(checkpoint, csv, output, as_json=json)
 

@@ -64,8 +64,13 @@ def test_a_table_made_of_rows_is_that_made_of_the_same_markup(filled):
 
 
 def test_an_interval_stands_beside_its_number(filled):
-    page = filled("{{ kit.with_interval(0.5, (0.25, none)) }}")
-    assert page == "0.500 <small>0.250&ndash;\N{EN DASH}</small>"
+    page = filled("{{ kit.with_interval(0.5, (0.25, 0.75)) }}")
+    assert page == "0.500 <small>0.250&ndash;0.750</small>"
+
+
+@pytest.mark.parametrize("bound", [None, math.nan])
+def test_a_number_without_an_interval_stands_alone(filled, bound):
+    assert filled("{{ kit.with_interval(0.5, (x, x)) }}", x=bound) == "0.500"
 
 
 def test_a_figures_source_can_not_end_its_script(filled):

@@ -1,21 +1,35 @@
-"""One training run from its plan to its checkpoint, which can stop anywhere and go on.
+"""The command train: one run from its plan to its checkpoint, which can stop anywhere and resume.
 
-plan -> experiment -> fit -> output_dir: checkpoint, history.svg, diagnosis
+flags -> plan -> experiment -> fit -> output_dir: checkpoint, history.svg, diagnosis
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from rich.console import Console
+from rich.text import Text
 
-from trainer.checkpoint import Checkpoint, check_replaceable, save_checkpoint
+from trainer.checkpoint import Checkpoint, check_replaceable, json_text, save_checkpoint
+from trainer.commands.device import pick_device
+from trainer.commands.guide import roles_without_labels
+from trainer.commands.interrupt import interruptible
+from trainer.commands.monitor import epoch_view
+from trainer.commands.terminal import (
+    label_grid,
+    remark_on_speed,
+    result_console,
+    score_sentence,
+    shrunk_sentence,
+)
 from trainer.config import TrainConfig, invalid
 from trainer.data.table import Roles
 from trainer.diagnosis import Sign, diagnose
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, ConfigError
 from trainer.experiment import (
     Experiment,
     SplitSettings,
@@ -27,6 +41,7 @@ from trainer.loop.fit import EpochReport, TrainResult, fit
 from trainer.loop.resume import RunState, load_state, save_state
 from trainer.pages.picture import write_picture
 
+DEFAULT_OUTPUT = Path("runs/train")
 PICTURE = "history.svg"
 
 
@@ -51,6 +66,58 @@ class Trained:
     signs: list[Sign]
     folder: Path
     finished: bool
+
+
+def train(given: Mapping[str, Any]) -> None:
+    """Train as the flags say, or go on with an interrupted run, and print what came of it."""
+    device, started = pick_device(given["device"]), time.monotonic()
+    folder, state = given.get("output_dir", DEFAULT_OUTPUT), None
+    if "resume" in given:
+        folder = given["resume"]
+        plan, state = load_plan(folder)
+    else:
+        plan = _plan(given)
+    remark_on_speed(device.type)
+    with interruptible() as interrupt:
+        plan, experiment = start(plan, device)
+        earlier = () if state is None else state.history
+        with epoch_view(Console(stderr=True), plan.config, plan.roles.labels, earlier) as view:
+            trained = run_training(
+                plan, experiment, folder, resume=state, on_epoch=view, should_stop=interrupt
+            )
+    if given["json"]:
+        print(json_text(describe(trained, time.monotonic() - started)))
+    else:
+        _print_trained(trained)
+
+
+def _plan(given: Mapping[str, Any]) -> Plan:
+    if "csv_path" not in given:
+        raise ConfigError("no table is named; give one with --csv_path FILE, or --resume a run")
+    roles = Roles(
+        labels=tuple(given.get("label", ())),
+        group=given.get("group"),
+        sequence=given.get("sequence"),
+        drop=tuple(given.get("drop", ())),
+        id=tuple(given.get("id_", ())),
+    )
+    return Plan(
+        config=_config(given),
+        csv=given["csv_path"].resolve(),
+        roles=roles if roles.labels else roles_without_labels(given["csv_path"], roles),
+        split=SplitSettings(given["val_size"], given["test_size"], given["seed"]),
+    )
+
+
+def _config(given: Mapping[str, Any]) -> TrainConfig:
+    """Return the config of the flags given; a weight method counts only under weighted sampling."""
+    values = {name: given[name] for name in TrainConfig.model_fields if name in given}
+    method = values.pop("weight_method", None)
+    if given["use_weighted_sampling"]:
+        values["weight_method"] = method or "balanced"
+    elif method not in (None, "none"):
+        raise ConfigError(f"--weight_method {method} needs --use_weighted_sampling; add it")
+    return TrainConfig.create(**values)
 
 
 def start(plan: Plan, device: torch.device) -> tuple[Plan, Experiment]:
@@ -138,3 +205,33 @@ def describe(trained: Trained, seconds: float) -> dict[str, Any]:
         "checkpoint": None if record is None else str(trained.folder),
         "seconds": round(seconds, 3),
     }
+
+
+def _print_trained(trained: Trained) -> None:
+    console, lines = result_console(), []
+    result, folder = trained.result, trained.folder
+    if trained.checkpoint is not None:
+        record = trained.checkpoint.record
+        how = "cross-fitted" if result.config.optimize_thresholds else "at 0.5"
+        console.print(label_grid(f"Validation rows ({how})", record.validation))
+        lines.append(
+            f"Validated macro-F1 {record.validation['macro_f1']:.4f} in epoch {result.best_epoch} "
+            f"of {len(result.history)}."
+        )
+        if record.test is not None:
+            console.print(label_grid("Test rows", record.test))
+            macro = record.test["intervals"]["macro"]["f1"]
+            lines.append(score_sentence("Test", record.test["macro_f1"], macro) + ".")
+        lines.append(shrunk_sentence(record.validation["shrunk_thresholds"]))
+    lines += ["", "Diagnosis: nothing wrong was seen." if not trained.signs else "Diagnosis:"]
+    for sign in trained.signs:
+        lines.append(f"  {sign.name}: {sign.words}")
+        lines += [f"    try {remedy}" for remedy in sign.remedies]
+    lines += ["", "Next:"]
+    if not trained.finished:
+        lines.append(f"  raretune train --resume {folder}")
+    if trained.checkpoint is not None:
+        lines.append(f"  raretune evaluate {folder} --csv LABELLED.csv")
+        lines.append(f"  raretune predict {folder} --csv NEW.csv --output predictions.csv")
+    lines.append(f"  the run's picture is {folder / PICTURE}")
+    console.print(Text("\n".join(lines)), soft_wrap=True)
