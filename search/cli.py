@@ -22,6 +22,7 @@ from trainer.commands.cli import (
     make_app,
     run_app,
 )
+from trainer.errors import ConfigError
 
 app = make_app("raretune", "Find the remedy for severe class imbalance that works on your table.")
 
@@ -168,12 +169,14 @@ def export(
 @app.command()
 def trials(
     study: Study,
-    csv: Annotated[bool, flag("csv", "As CSV, which is the default.")] = True,
+    csv: Annotated[bool, flag("csv", "Print CSV, as without any flag; not with --json.")] = False,
     json: Json = False,
     workspace: Folder = RUNS,
     storage: Storage = None,
 ) -> None:
-    """Print a study's ended trials."""
+    """Print a study's ended trials, one row each."""
+    if csv and json:
+        raise ConfigError("--csv and --json exclude each other; keep one")
     from search.commands.trials import trials as run
 
     run(Place(study, Workspace(workspace), storage), as_json=json)

@@ -29,10 +29,13 @@ class Retrained:
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """One trial's objective over fresh seeds; `spread` is the standard deviation."""
+    """One trial's objective over fresh seeds.
+
+    `searched` is its value in the study, None if it has none; `spread` the standard deviation.
+    """
 
     number: int
-    searched: float
+    searched: float | None
     values: list[float]
 
     @property
@@ -99,7 +102,7 @@ def over_seeds(session: Session, records: Sequence[TrialRecord], seeds: int) -> 
         for result in fit(session.experiment.data, configs[start : start + size])
     ]
     found = [
-        OverSeeds(record.number, record.value or 0.0, values[i * seeds : (i + 1) * seeds])
+        OverSeeds(record.number, record.value, values[i * seeds : (i + 1) * seeds])
         for i, record in enumerate(records)
     ]
     return sorted(found, key=lambda one: -one.mean)

@@ -1,9 +1,6 @@
 """The bundled studies: what each is for, and the whole of one as a TOML file to start from."""
 
-import json
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from studies.definition import (
     BUNDLED,
@@ -13,9 +10,8 @@ from studies.definition import (
     load_definition,
     read_definition,
 )
+from studies.toml import toml_text
 from trainer.errors import ConfigError
-
-LINE = 80  # characters, beyond which a list takes a line for each of its values
 
 _TABLE = re.compile(r"\[(\w+)\]")
 _KEY = re.compile(r"(\w+) *=")
@@ -39,14 +35,11 @@ def definition_text(name: str) -> str:
     values = read_definition(path)
     comments = _comments((BUNDLED / "default.toml").read_text(encoding="utf-8"))
     opening = re.match(r"(#.*\n)*", path.read_text(encoding="utf-8"))
-    lines = [opening[0].rstrip() if opening else ""]
-    comments["name"] = "  # without it, the name of the file"
-    first = {"name": values["name"], **values}
-    lines += _lines({k: v for k, v in first.items() if k not in TABLES}, "", comments)
-    for table in TABLES:
-        lines += ["", f"[{table}]{comments.get(table, '')}"]
-        lines += _lines(values[table], f"{table}.", comments)
-    return "\n".join(lines) + "\n"
+    comments["name"] = "# without it, the name of the file"
+    plain = {key: value for key, value in values.items() if key not in TABLES}
+    ordered = {"name": values["name"], **plain, **{table: values[table] for table in TABLES}}
+    head = opening[0].rstrip() if opening else ""
+    return f"{head}\n{toml_text(ordered, comments)}"
 
 
 def _comments(text: str) -> dict[str, str]:
@@ -57,22 +50,5 @@ def _comments(text: str) -> dict[str, str]:
         if table:
             at = f"{table[1]}."
         if comment and (table or key):
-            comments[at[:-1] if table else f"{at}{key[1] if key else ''}"] = f"  {comment[1]}"
+            comments[at[:-1] if table else f"{at}{key[1] if key else ''}"] = comment[1]
     return comments
-
-
-def _lines(values: Mapping[str, Any], at: str, comments: Mapping[str, str]) -> list[str]:
-    return [f"{key} = {_toml(value)}{comments.get(at + key, '')}" for key, value in values.items()]
-
-
-def _toml(value: Any) -> str:
-    """Write a value as tomllib reads it."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(v)}" for key, v in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        items = [_toml(item) for item in value]
-        line = f"[{', '.join(items)}]"
-        return line if len(line) <= LINE else "[\n    " + ",\n    ".join(items) + ",\n]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -9,6 +9,7 @@ from search.commands.retrain import seeds_json
 from search.reopen import reopen
 from search.retrain import OverSeeds, over_seeds
 from search.session import Session
+from search.space.objective import in_words
 from search.store.attributes import CONFIRMED
 from search.store.records import complete, read_records
 from search.workspace import Place
@@ -42,10 +43,12 @@ def confirm(place: Place, *, top: int, seeds: int, as_json: bool) -> None:
 
 
 def _confirmed(found: Sequence[OverSeeds], session: Session) -> Grid:
-    grid = Grid(title=f"Validated {session.definition.objective} over seeds", title_justify="left")
+    title = Text(f"Validated {in_words(session.definition.objective)} over fresh seeds")
+    grid = Grid(title=title, title_justify="left")
     for heading in ("trial", "mean", "spread", "lowest", "highest", "searched"):
         grid.add_column(heading, justify="right")
     for one in found:
         numbers = (one.mean, one.spread, min(one.values), max(one.values), one.searched)
-        grid.add_row(str(one.number), *(f"{number:.4f}" for number in numbers))
+        shown = ("-" if number is None else f"{number:.4f}" for number in numbers)
+        grid.add_row(str(one.number), *shown)
     return grid

@@ -70,9 +70,10 @@ def _compared(name: str, record: TrialRecord, again: Retrained) -> str:
 def _scores(checkpoint: Checkpoint, spread: OverSeeds | None) -> list[str]:
     lines = []
     if spread is not None:
+        searched = "none" if spread.searched is None else f"{spread.searched:.4f}"
         lines.append(
-            f"Over {len(spread.values)} fresh seeds: {spread.mean:.4f} +- {spread.spread:.4f} "
-            f"(searched: {spread.searched:.4f})."
+            f"Over {len(spread.values)} fresh seeds: mean {spread.mean:.4f}, standard deviation "
+            f"{spread.spread:.4f}; its value in the search was {searched}."
         )
     test = checkpoint.record.test
     if test is not None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from search.commands.pace import Pace, about
 from search.run import Outcome
+from search.space.objective import in_words
 from search.store.records import ChoiceRecord, TrialRecord, complete, remedies
 from search.waves.progress import Progress
 from trainer.commands.terminal import (
@@ -150,7 +151,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     if outcome.checkpoint is None:
         console.print("No trial has ended complete yet; run the same command again to go on.")
         return
-    console.print(_trials(outcome.records))
+    console.print(_trials(outcome.records, outcome.session.definition.objective))
     console.print(_remedies(remedies(outcome.records)))
     record = outcome.checkpoint.record
     if record.test is None:
@@ -160,8 +161,10 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     console.print(_verdict(outcome), soft_wrap=True)
 
 
-def _trials(records: Sequence[TrialRecord]) -> Grid:
-    grid = Grid(title="Best trials by validated macro-F1 (cross-fitted)", title_justify="left")
+def _trials(records: Sequence[TrialRecord], objective: str) -> Grid:
+    fitted = "" if objective == "average_precision" else " (cross-fitted)"  # it needs no thresholds
+    title = Text(f"Best trials by validated {in_words(objective)}{fitted}")
+    grid = Grid(title=title, title_justify="left")
     for heading in (
         "trial",
         "score",
@@ -223,13 +226,14 @@ def _verdict(outcome: Outcome) -> Text:
     if outcome.checkpoint is None or outcome.best is None:
         raise ValueError("an outcome without a best trial has no verdict")
     best, record, folder = outcome.best, outcome.checkpoint.record, outcome.session.best_folder
-    lines = []
+    lines, objective = [], in_words(outcome.session.definition.objective)
     validated = record.validation["macro_f1"]
     if record.test is not None:
         macro = record.test["intervals"]["macro"]["f1"]
         lines.append(
-            f"{score_sentence('Test', record.test['macro_f1'], macro)}; validated {validated:.4f}, "
-            f"the best of {len(outcome.records)} trials: such a maximum flatters, test does not."
+            f"{score_sentence('Test', record.test['macro_f1'], macro)}; validated {validated:.4f}. "
+            f"The trial was chosen as the best of {len(outcome.records)} by validated {objective}, "
+            "and such a maximum flatters; the test score does not."
         )
     else:
         lines.append(f"Validated macro-F1 {validated:.4f}; no rows were held out for test.")

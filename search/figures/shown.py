@@ -10,13 +10,13 @@ import numpy as np
 import optuna
 import plotly.graph_objects as go
 
+from search.space.objective import in_words
 from search.store.attributes import DEFINITION
 from search.store.records import TrialRecord, acts
-from studies.definition import LABEL_OBJECTIVE, SEARCHABLE
+from studies.definition import SEARCHABLE
 from trainer.pages.curves import BLUE, GREY
 
 GREEN, PURPLE = "#009e73", "#cc79a7"  # of Okabe and Ito's colours, as far as legible on any ground
-OBJECTIVE_NAMES = {"macro_f1": "macro-F1"}
 KEY_LETTERS = 56  # of a line of a key: as many as fit a phone
 KEY_LINE = 16  # pixels
 DOT = {"color": BLUE, "size": 6, "opacity": 0.8}  # a complete trial
@@ -69,9 +69,7 @@ def add_key(figure: go.Figure, marks: Mapping[str, tuple[str, str]]) -> None:
 def score_name(study: optuna.Study) -> str:
     """Return what the study maximises, in words."""
     objective: str = study.user_attrs.get(DEFINITION, {}).get("objective", "score")
-    if objective.startswith(LABEL_OBJECTIVE):
-        return f"F1 of {objective.removeprefix(LABEL_OBJECTIVE)}"
-    return OBJECTIVE_NAMES.get(objective, objective.replace("_", " "))
+    return in_words(objective)
 
 
 def scored(records: Iterable[TrialRecord]) -> list[TrialRecord]:

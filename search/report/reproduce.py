@@ -1,22 +1,15 @@
 """What it takes to get a study's results again: its definition as a file, and commands."""
 
-import json
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from studies.definition import StudyDefinition
+from studies.toml import toml_text
 
 
 def definition_toml(definition: StudyDefinition) -> str:
     """Return a definition as the TOML file that load_definition reads back to the same."""
-    content = definition.model_dump(mode="json", exclude_none=True)
-    tables = {key: value for key, value in content.items() if isinstance(value, Mapping)}
-    lines = [f"{key} = {_value(value)}" for key, value in content.items() if key not in tables]
-    for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{key} = {_value(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
+    return toml_text(definition.model_dump(mode="json", exclude_none=True))
 
 
 def commands(study: str, trial: int | None, best_folder: Path) -> str:
@@ -42,10 +35,3 @@ def commands(study: str, trial: int | None, best_folder: Path) -> str:
             f"raretune predict {checkpoint} --csv NEW.csv --output predictions.csv",
         ]
     return "\n".join(lines)
-
-
-def _value(value: Any) -> str:
-    """Return TOML of JSON types; a JSON string, number or list is TOML as it stands."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_value(part)}" for key, part in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False)

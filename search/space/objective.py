@@ -12,6 +12,13 @@ from trainer.errors import ConfigError
 from trainer.loop.fit import EpochReport, TrainResult
 
 
+def in_words(objective: str) -> str:
+    """Return an objective as a reader says it, as in "the best macro-F1"."""
+    if objective.startswith(LABEL_OBJECTIVE):
+        return f"F1 of {objective.removeprefix(LABEL_OBJECTIVE)}"
+    return "macro-F1" if objective == "macro_f1" else objective.replace("_", " ")
+
+
 def values_of(report: EpochReport, objective: str, labels: Sequence[str]) -> list[float]:
     """Return the objective of each of a report's K members; `labels` are the table's, in order.
 
