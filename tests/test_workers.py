@@ -1,7 +1,6 @@
 """Deaths and interruptions of real processes on a real database."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 from optuna.trial import TrialState
 
@@ -60,32 +60,25 @@ def wait_for_epochs(tmp_path, epochs, seconds=90):
 
 
 def workers_of(process):
-    """Process ids of the workers: what was forked from the server that the search has started."""
-    servers = children(process.pid)
-    return [worker for server in servers for worker in children(server)]
+    """The workers: what was forked from the server that the search has started."""
+    with suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children()
+        servers = [child for child in children if is_forkserver(child)]
+        return [worker for server in servers for worker in server.children()]
+    return []
 
 
-def children(pid):
-    """Process ids of a process's children that multiprocessing's forkserver is or has made."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            command = (entry / "cmdline").read_text()
-        except (OSError, IndexError):
-            continue
-        if parent == pid and "forkserver" in command:
-            found.append(int(entry.name))
-    return found
+def is_forkserver(process):
+    """Whether multiprocessing's forkserver runs in a process of this search."""
+    with suppress(psutil.NoSuchProcess):
+        return "forkserver" in " ".join(process.cmdline())
+    return False
 
 
 def ended(tmp_path):
     return {t.number: (t.state, t.values) for t in load(tmp_path).trials if t.state in ENDED}
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
 def test_workers_killed_at_random_moments_lose_no_finished_trial(table_csv, tmp_path):
     trials, kills = 600, 0
     process = search(table_csv, tmp_path, "--workers", 2, "--trials", trials)
@@ -103,8 +96,8 @@ def test_workers_killed_at_random_moments_lose_no_finished_trial(table_csv, tmp_
             continue
         kills += 1
         before = ended(tmp_path)
-        with suppress(ProcessLookupError):  # it ended by itself just now
-            os.kill(dice.choice(workers), signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):  # it ended by itself just now
+            dice.choice(workers).kill()
         after = ended(tmp_path)
         assert before.items() <= after.items()
         seen |= after
@@ -123,6 +116,16 @@ def test_workers_killed_at_random_moments_lose_no_finished_trial(table_csv, tmp_
     assert lost
     assert {t.number for t in lost if "retry_of" not in t.user_attrs} <= retried
     load_checkpoint(Path(found["checkpoint"]))
+
+
+def test_a_stranger_whose_command_line_is_no_text_harms_nothing(tmp_path):
+    stranger = [sys.executable, "-c", "import time; time.sleep(60)", b"\xff\xfe forkserver"]
+    with subprocess.Popen(stranger) as process:
+        try:
+            assert workers_of(process) == []
+            assert is_forkserver(psutil.Process(process.pid))
+        finally:
+            process.kill()
 
 
 def test_a_killed_search_is_cleaned_up_by_the_next_start(table_csv, tmp_path):
