@@ -90,8 +90,8 @@ def test_a_fault_far_down_the_file_leaves_no_output(
 
 
 def test_row_names_come_out_as_they_went_in(checkpoint, tmp_path, columns):
-    names = ["007", "", "1e3", 'said "no", twice', "ünï"]
-    pd.DataFrame(columns.iloc[:5]).assign(person=names).to_csv(tmp_path / "new.csv", index=False)
+    names = ["007", "", "NA", "1e3", 'said "no", twice', "ünï"]
+    pd.DataFrame(columns.iloc[:6]).assign(person=names).to_csv(tmp_path / "new.csv", index=False)
     predict_file(checkpoint, tmp_path / "new.csv", tmp_path / "out.csv")
     predicted = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
     assert predicted["person"].tolist() == names

@@ -1,7 +1,8 @@
 """Columns of a frame -> numbers, texts and codes, and what train rows say of the texts.
 
 A text column has a 0/1 column for each of its commoner values, and one for missing; any other value
-is all zeros. A digit string column becomes those of its sequence features that vary.
+is all zeros. A word for missing, such as NA, is a value where the train rows have it as one, and
+missing elsewhere. A digit string column becomes those of its sequence features that vary.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from trainer.data.reading import MISSING_WORDS
 from trainer.data.sequence import find_symbols, sequence_features
 from trainer.errors import TableError
 
@@ -41,8 +43,9 @@ class Categories(BaseModel):
         _check_text(values)
         index = pd.Index(self.values, dtype=object)
         codes = index.get_indexer(pd.Index(values, dtype=object))
-        if self.missing:
-            codes = np.where(values.isna(), len(self.values), codes)
+        if self.missing and (codes < 0).any():
+            missing = values.isna() | ((codes < 0) & values.isin(MISSING_WORDS))
+            codes = np.where(missing, len(self.values), codes)
         return np.asarray(codes, dtype=np.int64)
 
 
@@ -67,13 +70,21 @@ class Strings(BaseModel):
 
 
 def fit_categories(values: pd.Series) -> Categories | None:
-    """Choose the values of a text column that get a column; None if it would say nothing."""
+    """Choose the values of a text column that get a column; None if it would say nothing.
+
+    Words for missing come last, however few: as the column for missing that they were once part of.
+    """
     counts = values.value_counts()
     missing = bool(values.isna().any())
     if len(counts) + missing < 2:
         return None
-    common = sorted((-n, str(value)) for value, n in counts.items() if n >= MIN_COUNT)
-    kept = tuple(value for _, value in common[:MAX_CATEGORIES])
+    words = sorted(str(value) for value in counts.index if value in MISSING_WORDS)
+    common = sorted(
+        (-n, str(value))
+        for value, n in counts.items()
+        if n >= MIN_COUNT and value not in MISSING_WORDS
+    )
+    kept = (*(value for _, value in common[:MAX_CATEGORIES]), *words)
     if not kept and not missing:
         return None
     return Categories(column=str(values.name), values=kept, missing=missing)
@@ -123,9 +134,9 @@ def as_numbers(columns: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
 
 
 def as_texts(values: pd.Series) -> list[object]:
-    """N str, or None or NaN where missing; raises TableError when the values are numbers."""
+    """N digit strings, or None or NaN where missing; raises TableError when they are numbers."""
     _check_text(values)
-    return list(values)
+    return [None if value in MISSING_WORDS else value for value in values]
 
 
 def _check_text(values: pd.Series) -> None:

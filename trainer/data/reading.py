@@ -6,7 +6,8 @@ Reading goes file -> Arrow table -> pandas frame. A column of such a frame is on
     text      object: str, None where missing
 
 and any other type (dates, lists, ...) stays as it came. Columns that a caller wants as text are
-never guessed to be numbers, so that leading zeros survive.
+never guessed to be numbers, so that leading zeros survive. In a CSV's text only an empty cell is
+missing: NA may be Namibia. Among numbers each of MISSING_WORDS is missing.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-from pyarrow import csv, parquet
+from pyarrow import compute, csv, parquet
 
 from trainer.errors import TableError
 
@@ -26,6 +27,8 @@ SUFFIXES = (".csv", ".csv.gz", ".parquet")
 BLOCK_BYTES = 1 << 20  # of CSV text parsed at once: stays in the cache; Arrow reads 32 ahead
 TABLE_ROWS = 1 << 14  # of a streamed table, about
 MAX_LISTED = 8  # names or values in one message
+
+MISSING_WORDS = frozenset(csv.ConvertOptions().null_values) - {""}  # NA, null, NaN, N/A, ...
 
 _CSV_FORMAT = csv.ParseOptions(newlines_in_values=True)
 
@@ -67,7 +70,7 @@ def stream_arrow(path: Path, *, numbers: Sequence[str], text: Sequence[str]) -> 
         _reading(path, names),
         csv.open_csv(_open(path), blocks, _CSV_FORMAT, options) as reader,
     ):
-        yield from _gather(reader)
+        yield from map(_without_empty_texts, _gather(reader))
 
 
 def _gather(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -101,6 +104,7 @@ def read_arrow(path: Path, text: Sequence[str]) -> pa.Table:
                 one_thread = csv.ReadOptions(use_threads=False)
                 table = csv.read_csv(_open(path), one_thread, _CSV_FORMAT, options)
             _check_names(table.column_names, path)
+            table = _without_empty_texts(table)
     if not table.num_rows:
         raise TableError(f"{path.name} has a header but no rows; give a table with rows to --csv")
     return table
@@ -143,7 +147,19 @@ def few(values: Sequence[object]) -> str:
 
 
 def _csv_types(types: dict[str, pa.DataType]) -> csv.ConvertOptions:
-    return csv.ConvertOptions(column_types=types, strings_can_be_null=True)
+    return csv.ConvertOptions(column_types=types, strings_can_be_null=False)
+
+
+def _without_empty_texts(table: pa.Table) -> pa.Table:
+    """Make the empty cells of a CSV's text columns missing."""
+    for position, field in enumerate(table.schema):
+        if is_text(field.type):
+            column = table.column(position)
+            empty = compute.equal(column, "")
+            if compute.any(empty).as_py():
+                column = compute.if_else(empty, pa.scalar(None, field.type), column)
+                table = table.set_column(position, field.name, column)
+    return table
 
 
 def _is_parquet(path: Path) -> bool:

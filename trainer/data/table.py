@@ -1,7 +1,7 @@
 """A table's columns in their roles: typed features, 0/1 labels and group codes, in file order.
 
 The file is read by trainer.data.reading; here each column is checked for what its role asks of it.
-Sequence, group and id columns are always text, so that leading zeros survive.
+Sequence, group and id columns are always text, so that leading zeros survive; a group NA is one.
 """
 
 import difflib
@@ -15,6 +15,7 @@ from pyarrow import compute
 
 from trainer.data.reading import (
     MAX_LISTED,
+    MISSING_WORDS,
     few,
     hash_file,
     is_number,
@@ -26,6 +27,7 @@ from trainer.errors import TableError
 
 RARE_SHARE = 0.2  # a 0/1 column with fewer ones than this may be a label
 MIN_IDENTIFIERS = 100  # more distinct texts than this, in most rows, name rows, not categories
+SEVERAL = 2  # with so many values beside it, NA is one of them; else it means missing
 ISO_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
 
 
@@ -98,6 +100,9 @@ def read_table(path: Path, roles: Roles) -> Table:
     columns = to_frame(features)
     _check_variation(columns, path)
     text = [name for name in features.column_names if columns[name].dtype != np.float64]
+    for name in text:
+        if name == roles.sequence or len(_values(features[name])) < SEVERAL:
+            columns.loc[columns[name].isin(MISSING_WORDS), name] = None
     return Table(
         path=path,
         roles=roles,
@@ -213,7 +218,7 @@ def _check_feature(name: str, column: pa.ChunkedArray, *, is_sequence: bool) -> 
 
 
 def _check_category(name: str, column: pa.ChunkedArray) -> None:
-    distinct = compute.drop_null(compute.unique(column))
+    distinct = _values(column)
     if len(distinct) and compute.all(compute.match_substring_regex(distinct, ISO_DATE)).as_py():
         raise _date_error(name)
     if len(distinct) > MIN_IDENTIFIERS and len(distinct) > 0.5 * len(column):
@@ -223,6 +228,13 @@ def _check_category(name: str, column: pa.ChunkedArray) -> None:
             "for categories; keep it as a row name with --id, leave it out with --drop"
             + (", or name its digit strings with --sequence" if digits else "")
         )
+
+
+def _values(column: pa.ChunkedArray) -> pa.Array:
+    """The different texts of a column, without words for missing."""
+    distinct = compute.drop_null(compute.unique(column))
+    words = pa.array(sorted(MISSING_WORDS), distinct.type)
+    return distinct.filter(compute.invert(compute.is_in(distinct, words)))
 
 
 def _date_error(name: str) -> TableError:

@@ -284,3 +284,15 @@ def test_a_state_with_a_wrong_description_is_refused(features, change):
     tensors, description = features.to_state()
     with pytest.raises(CheckpointError, match=r"features can't be restored, ."):
         Features.from_state(tensors, description | change)
+
+
+def test_a_word_for_missing_is_what_the_train_rows_had_it_for():
+    """An older checkpoint knows no NA, and has it count as missing."""
+    values = ["EU"] * 8 + ["AS"] * 6 + ["NA"]
+    new = pd.DataFrame({"land": pd.Series(["NA", None, "EU"], dtype=object)})
+    fitted = fit_features(make_table({"land": values}), np.arange(15))
+    assert fitted.names == ("land=EU", "land=AS", "land=NA")
+    assert fitted.transform(new).tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
+    older = fit_features(make_table({"land": [*values[:-1], None]}), np.arange(15))
+    assert older.names == ("land=EU", "land=AS", "land missing")
+    assert older.transform(new).tolist() == [[0, 0, 1], [0, 0, 1], [1, 0, 0]]

@@ -51,7 +51,7 @@ def test_columns_are_typed_and_missing_values_are_nan_or_none(people):
     assert table.categorical == ("status",)
     np.testing.assert_array_equal(table.columns["age"], [30, np.nan, 41.5, 50, 12])
     np.testing.assert_array_equal(table.columns["smokes"], [1, 0, np.nan, 1, 1])
-    assert table.columns["status"].tolist() == ["mild", None, "severe", "mild", None]
+    assert table.columns["status"].tolist() == ["mild", None, "severe", "mild", "NA"]
     assert table.columns["digits"].tolist() == ["0012", None, "90", "1", "0"]
     assert table.labels.dtype == np.float32
     np.testing.assert_array_equal(table.labels, [[0], [1], [1], [0], [0]])
@@ -65,10 +65,38 @@ def test_groups_are_text_and_a_row_without_one_is_a_group_of_its_own(people):
     assert groups.tolist() == [0, 1, 2, 0, 3]
 
 
+def test_a_group_named_as_missing_is_a_group(tmp_path):
+    """NA is Namibia, and its rows stay together; only an empty cell is no group."""
+    names = ["NA", "null", "None", "", "NaN", "ZA", ""] * 2
+    rows = [f"{name},{i},{i % 2}" for i, name in enumerate(names)]
+    groups = read_table(write(tmp_path / "t.csv", "land,x,ill", *rows), Roles(("ill",), "land"))
+    assert groups.groups.tolist() == [0, 1, 2, 5, 3, 4, 6, 0, 1, 2, 7, 3, 4, 8]
+
+
+def test_a_category_named_as_missing_is_one_among_several(tmp_path):
+    table = read_table(one_feature(tmp_path, ["NA", "EU", "AS", "NA", "", "null"]), Roles(("ill",)))
+    assert table.columns["x"].tolist() == ["NA", "EU", "AS", "NA", None, "null"]
+    table = read_table(one_feature(tmp_path, ["NA", "yes", "yes", "n/a", ""]), Roles(("ill",)))
+    assert table.columns["x"].tolist() == [None, "yes", "yes", None, None]
+
+
+def test_a_word_for_missing_is_missing_among_numbers_and_digit_strings(tmp_path):
+    path = write(tmp_path / "t.csv", "n,s,ill", "1,01,0", "NA,NA,1", "3,,0", "4,10,1")
+    table = read_table(path, Roles(("ill",), sequence="s"))
+    np.testing.assert_array_equal(table.columns["n"], [1, np.nan, 3, 4])
+    assert table.columns["s"].tolist() == ["01", None, None, "10"]
+
+
+def test_dates_with_words_for_missing_are_still_dates(tmp_path):
+    path = one_feature(tmp_path, ["2020-01-01 10:00", "NA", "", "2021-05-01 11:30"])
+    assert "dates or times" in refusal(path, Roles(("ill",)))
+
+
 def test_every_format_gives_the_same_table(people, tmp_path):
     packed, columns = tmp_path / "people.csv.gz", tmp_path / "people.parquet"
     packed.write_bytes(gzip.compress(people.read_bytes()))
     frame = pd.read_csv(people, dtype={"row": str, "person": str, "digits": str})
+    frame.loc[4, "status"] = "NA"  # which pandas reads as missing
     frame["smokes"] = frame["smokes"].astype("boolean")
     frame.astype({"status": "category", "ill": bool}).to_parquet(columns)
     expected = read_table(people, ROLES)
