@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from search.store.storage import shown
 from search.workspace import Workspace
 from studies.definition import StudyDefinition
@@ -63,7 +61,6 @@ def prepare(
     definition: StudyDefinition, workspace: Workspace, url: str | None, device: str
 ) -> Session:
     """Read the table, split it and place it on the device; refuses bad input before any trial."""
-    torch.set_num_threads(1)
     chosen = pick_device(device)
     workspace.make()
     sizes = definition.split

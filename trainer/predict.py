@@ -51,7 +51,6 @@ def predict_file(
     """
     if path.resolve() == output.resolve():
         raise TableError(f"--output {output} is the table itself; name another file")
-    torch.set_num_threads(1)  # the workers below are the threads
     wanted = checkpoint.record.roles.id if id_columns is None else id_columns
     n_rows, writer = 0, None
     with written_whole(output) as scratch:

@@ -14,10 +14,12 @@ from search.store.attributes import CONFIRMED
 from search.store.records import complete, read_records
 from search.workspace import Place
 from trainer.checkpoint import json_text
+from trainer.commands.device import one_thread
 from trainer.commands.terminal import result_console
 from trainer.errors import ConfigError
 
 
+@one_thread()
 def confirm(place: Place, *, top: int, seeds: int, as_json: bool) -> None:
     """Train the best trials over fresh seeds and name the winner by the mean."""
     if top < 1 or seeds < 1:

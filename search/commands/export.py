@@ -9,8 +9,10 @@ from search.store.artifacts import Shelf
 from search.store.records import read_records
 from search.workspace import Place
 from trainer.checkpoint import check_replaceable, save_checkpoint
+from trainer.commands.device import one_thread
 
 
+@one_thread()
 def export(place: Place, output: Path, number: int | None) -> None:
     """Write a trial's checkpoint: the one kept, or trained again to the same bits."""
     check_replaceable(output)

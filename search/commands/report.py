@@ -9,9 +9,11 @@ from search.reopen import open_study_at, reopen
 from search.report.page import write_report
 from search.run import Outcome
 from search.workspace import Place
+from trainer.commands.device import one_thread
 from trainer.errors import RaretuneError
 
 
+@one_thread()
 def report(place: Place, output: Path | None) -> None:
     """Write a study's page and print where it is."""
     study = open_study_at(place)

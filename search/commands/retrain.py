@@ -13,10 +13,12 @@ from search.retrain import retrain as train_again
 from search.store.records import TrialRecord, read_records
 from search.workspace import Place
 from trainer.checkpoint import Checkpoint, check_replaceable, json_text, save_checkpoint
+from trainer.commands.device import one_thread
 from trainer.commands.terminal import label_grid, result_console, score_sentence
 from trainer.errors import ConfigError
 
 
+@one_thread()
 def retrain(
     place: Place,
     output: Path,

@@ -22,11 +22,13 @@ from search.workspace import Place, Workspace
 from studies.definition import StudyDefinition, load_definition
 from studies.settings import parse_settings
 from trainer.checkpoint import json_text
+from trainer.commands.device import one_thread
 from trainer.commands.interrupt import interruptible
 from trainer.commands.terminal import remark_on_speed, result_console
 from trainer.errors import ConfigError, RaretuneError
 
 
+@one_thread()
 def search(
     study: str,
     overrides: Mapping[str, Any],

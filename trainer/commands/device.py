@@ -1,4 +1,7 @@
-"""The device a run computes on."""
+"""What a command computes on: a device, one thread of torch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -18,3 +21,18 @@ def pick_device(name: str) -> torch.device:
             "build of torch and a driver"
         )
     return torch.device(name)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread inside the block, and as before after it.
+
+    These networks are too small to be shared among threads, and results are the same bits only
+    where the number of threads is the same.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -6,6 +6,7 @@ import numpy as np
 from rich.text import Text
 
 from trainer.checkpoint import Checkpoint, json_text, load_checkpoint
+from trainer.commands.device import one_thread
 from trainer.commands.terminal import label_grid, result_console, score_sentence
 from trainer.data.reading import read_columns
 from trainer.data.table import Roles, Table, read_table
@@ -15,6 +16,7 @@ from trainer.pages.evaluation import write_page
 PAGE = "evaluation.html"
 
 
+@one_thread()
 def evaluate(folder: Path, csv: Path, output: Path | None, *, as_json: bool) -> None:
     """Score a checkpoint on a labelled table, print it and write its page."""
     checkpoint = load_checkpoint(folder)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from trainer.checkpoint import Checkpoint, check_replaceable, json_text, save_checkpoint
-from trainer.commands.device import pick_device
+from trainer.commands.device import one_thread, pick_device
 from trainer.commands.guide import roles_without_labels
 from trainer.commands.interrupt import interruptible
 from trainer.commands.monitor import epoch_view
@@ -68,6 +68,7 @@ class Trained:
     finished: bool
 
 
+@one_thread()
 def train(given: Mapping[str, Any]) -> None:
     """Train as the flags say, or go on with an interrupted run, and print what came of it."""
     device, started = pick_device(given["device"]), time.monotonic()
@@ -151,7 +152,6 @@ def run_training(
 ) -> Trained:
     """Train to the end, or until `should_stop`, and write `folder`."""
     check_replaceable(folder)
-    torch.set_num_threads(1)
     kept = plan.model_dump(mode="json")
     latest: list[RunState] = [] if resume is None else [resume]
 

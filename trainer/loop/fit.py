@@ -124,11 +124,13 @@ class _Run:
 @contextmanager
 def _denormals_flushed() -> Iterator[None]:
     """Round denormal numbers to 0: AdamW's second moments turn into them, and they are slow."""
+    smallest = torch.tensor(torch.finfo(torch.float32).tiny)
+    before = bool(smallest / 2 == 0)  # torch does not tell
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(before)
 
 
 @_denormals_flushed()

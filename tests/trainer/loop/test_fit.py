@@ -47,6 +47,18 @@ def in_torch(monkeypatch):
     monkeypatch.setattr("trainer.steps.epoch.compiled", lambda stack, data: None)
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_denormals_are_treated_as_before_once_training_is_over(data, before):
+    smallest, during = torch.tensor(torch.finfo(torch.float32).tiny), []
+    torch.set_flush_denormal(before)
+    try:
+        fit(data, [config(epochs=1)], lambda report: during.append(smallest / 2) or [True])
+        assert bool(smallest / 2 == 0) == before
+        assert during == [0]
+    finally:
+        torch.set_flush_denormal(False)
+
+
 @pytest.mark.parametrize("position", range(8))
 def test_member_trains_as_if_alone(data, position):
     """Neighbours in a stack must not change a member's result."""
