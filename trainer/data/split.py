@@ -2,7 +2,8 @@
 
 A unit is a row, or a group of rows. Iterative stratification (Sechidis et al. 2011,
 doi:10.1007/978-3-642-23808-6_10) deals out the units that hold a positive; those that hold none
-then fill the parts up to their shares of the rows.
+then fill the parts up to their shares of the rows. A deal that leaves a part short of a label is
+dealt again.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from trainer.errors import ConfigError, TableError
 
 PARTS = ("train", "validation", "test")
 MIN_EACH = 2  # positives, and negatives, of every label in every part
+DEALS = 30  # at most; with 200 labels of 20 positives every second one falls short
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ def split_rows(
     if groups is not None:
         _check_groups(groups, n_parts=len(shares))
     part = _deal(labels, groups, shares, seed)
-    _check_parts(labels, groups, part, shares, label_names)
+    if short := _shortages(labels, part, len(shares)):
+        part = _deal_again(labels, groups, shares, seed, short, label_names)
     train, validation, test = (np.flatnonzero(part == k) for k in range(len(PARTS)))
     return Split(train, validation, test)
 
@@ -76,7 +79,7 @@ def fold_rows(
 
 
 def _deal(
-    labels: np.ndarray, groups: np.ndarray | None, shares: np.ndarray, seed: int
+    labels: np.ndarray, groups: np.ndarray | None, shares: np.ndarray, seed: int | list[int]
 ) -> np.ndarray:
     """(N,) int64 part of each row, parts of the given shares (P,)."""
     random = np.random.default_rng(seed)
@@ -141,24 +144,59 @@ def _check_groups(groups: np.ndarray, n_parts: int) -> None:
         )
 
 
-def _check_parts(
+@dataclass(frozen=True)
+class _Shortage:
+    """A label that a part has too few positives (value 1) or negatives (0) of."""
+
+    label: int
+    value: int
+    part: int
+    held: int
+
+
+def _shortages(labels: np.ndarray, part: np.ndarray, n_parts: int) -> list[_Shortage]:
+    found = []
+    for j, label in enumerate(labels.T):
+        for value in (1, 0):
+            held = np.bincount(part[label == value], minlength=n_parts)
+            if held.min() < MIN_EACH:
+                found.append(_Shortage(j, value, int(held.argmin()), int(held.min())))
+    return found
+
+
+def _deal_again(
     labels: np.ndarray,
     groups: np.ndarray | None,
-    part: np.ndarray,
     shares: np.ndarray,
+    seed: int,
+    shortages: Sequence[_Shortage],
     label_names: Sequence[str],
-) -> None:
-    for label, name in zip(labels.T, label_names, strict=True):
-        for value, kind in ((1, "positives"), (0, "negatives")):
-            held = np.bincount(part[label == value], minlength=len(shares))
-            if held.min() >= MIN_EACH:
-                continue
-            rows = np.flatnonzero(label == value)
-            among = "" if groups is None else f" in {len(np.unique(groups[rows]))} groups"
-            needed = int(np.ceil(MIN_EACH / shares.min()))
-            raise TableError(
-                f"label column {name!r} has {len(rows)} {kind}{among}, and the "
-                f"{PARTS[held.argmin()]} part got {held.min()} where {MIN_EACH} are needed; some "
-                f"{needed} would do: leave the label away, or raise the smaller of --val_size and "
-                "--test_size"
-            )
+) -> np.ndarray:
+    """(N,) int64 part of each row, of the next deal that leaves no part short.
+
+    Raises TableError with the rarest that the first deal was short of when there is no such deal.
+    """
+
+    def rows_of(short: _Shortage) -> np.ndarray:
+        return np.flatnonzero(labels[:, short.label] == short.value)
+
+    short = min(shortages, key=lambda short: len(rows_of(short)))
+    rows = rows_of(short)
+    units = rows if groups is None else np.unique(groups[rows])
+    possible = len(rows) >= MIN_EACH * len(shares) and len(units) >= len(shares)
+    for deal in range(1, DEALS) if possible else ():
+        part = _deal(labels, groups, shares, [seed, deal])
+        if not _shortages(labels, part, len(shares)):
+            return part
+    kind = "positives" if short.value else "negatives"
+    among = "" if groups is None else f" in {len(units)} groups"
+    needed = int(np.ceil(MIN_EACH / shares.min()))
+    if not possible or len(units) < needed:
+        advice = f"some {needed} would do: leave the label away, or"
+    else:
+        advice = f"{DEALS - 1} other deals fell short too: leave the rarest labels away, or"
+    raise TableError(
+        f"label column {label_names[short.label]!r} has {len(rows)} {kind}{among}, and the "
+        f"{PARTS[short.part]} part got {short.held} where {MIN_EACH} are needed; {advice} raise "
+        "the smaller of --val_size and --test_size"
+    )

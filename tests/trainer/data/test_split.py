@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -165,3 +167,44 @@ def test_a_label_with_too_few_positives_is_refused_with_its_counts():
     labels[:, 1] = np.arange(600) >= 5
     with pytest.raises(TableError, match="'b' has 5 negatives"):
         split(labels)
+
+
+def many_labels(least=20):
+    """200 labels of 20 to 60 positives each in 400 rows: every second deal falls short of one."""
+    random = np.random.default_rng(0)
+    labels = np.zeros((400, 200), dtype=np.float32)
+    for label in labels.T:
+        label[random.choice(400, random.integers(least, 60), replace=False)] = 1
+    return labels
+
+
+def split_many(labels, seed):
+    names = [str(i) for i in range(labels.shape[1])]
+    sizes = {"val_size": 0.2, "test_size": 0.2}
+    return split_rows(labels, None, label_names=names, seed=seed, **sizes)
+
+
+def test_a_split_that_exists_is_found(monkeypatch):
+    labels = many_labels()
+    found = [split_many(labels, seed) for seed in range(20)]
+    for result in found:
+        for part in parts(result):
+            assert labels[part].sum(0).min() >= 2
+    np.testing.assert_array_equal(split_many(labels, 0).test, found[0].test)
+    monkeypatch.setattr("trainer.data.split._deal_again", None)  # first deals stay what they were
+    first = 0
+    for seed, result in enumerate(found):
+        with suppress(TypeError):
+            np.testing.assert_array_equal(split_many(labels, seed).test, result.test)
+            first += 1
+    assert 5 < first < 15
+
+
+def test_where_no_deal_will_do_the_advice_fits(monkeypatch):
+    monkeypatch.setattr("trainer.data.split.DEALS", 3)
+    labels = np.hstack([np.roll(many_labels(), shift, axis=0) for shift in range(5)])
+    with pytest.raises(TableError, match=r"'\d+' has 2\d positives.*2 other deals.*rarest labels"):
+        split_many(labels, 0)
+    labels[:, 3] = np.arange(400) < 5
+    with pytest.raises(TableError, match=r"'3' has 5 positives.*some 10 would do"):
+        split_many(labels, 0)
