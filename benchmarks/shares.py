@@ -56,7 +56,7 @@ PARTS = {  # by file, the first that is found from the innermost call outwards
     "optuna/samplers": "sampler",
     "search/space/cma.py": "sampler",
     "search/space/pruning.py": "storage",
-    "search/store/reporting.py": "storage",
+    "search/store/transactions.py": "storage",
     "optuna/": "storage",
     "sqlalchemy/": "storage",
     "trainer/steps/epoch.py": "elementwise",

@@ -24,9 +24,9 @@ if not __package__:  # run as a file: what it imports lies a folder up
 
 from search.space.pruning import Halving
 from search.space.space import distributions
-from search.store.reporting import ask, judge, report_epoch, set_attributes
 from search.store.stale import claim
 from search.store.storage import MEMORY, open_storage, open_study
+from search.store.transactions import ask, judge, report_epoch, set_attributes
 from studies.definition import load_definition
 
 MEMBERS, STACK_EPOCH_SECONDS, EPOCHS_A_TRIAL = 8, 0.4, 20

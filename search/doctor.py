@@ -13,9 +13,10 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import text
 
+from search.store.complaints import RECOVER, explained, without_password
 from search.store.filesystem import network_file_system
 from search.store.stale import reap, stale
-from search.store.storage import MEMORY, RECOVER, explained, open_storage, shown, storage_file
+from search.store.storage import MEMORY, open_storage, storage_file
 from search.workspace import Workspace
 from trainer.checkpoint import Checkpoint, library_versions, load_checkpoint
 from trainer.errors import CheckpointError, ConfigError
@@ -50,10 +51,10 @@ def _database(url: str, workspace: Path, *, repair: bool) -> Iterator[Finding]:
     try:
         file = storage_file(url)
         if url == MEMORY or (file is not None and not file.exists()):
-            yield Finding("ok", f"no database at {shown(url)} yet; a search makes it")
+            yield Finding("ok", f"no database at {without_password(url)} yet; a search makes it")
             return
         storage = open_storage(url)
-        yield Finding("ok", f"database {shown(url)} opens, its schema fits Optuna's")
+        yield Finding("ok", f"database {without_password(url)} opens, its schema fits Optuna's")
         if file is not None and isinstance(storage, RDBStorage):
             yield from _sqlite(storage, url)
         with explained(url):

@@ -8,8 +8,8 @@ from search.dashboard.notes import annotate
 from search.export import export_best
 from search.session import Session
 from search.store.artifacts import Shelf
+from search.store.complaints import explained
 from search.store.records import TrialRecord, complete, read_records
-from search.store.storage import explained
 from search.waves.progress import Progress
 from search.waves.searching import begin, search_study
 from search.waves.workers import run_workers

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.store.storage import shown
+from search.store.complaints import without_password
 from search.workspace import Workspace
 from studies.definition import StudyDefinition
 from studies.examples import write_example
@@ -50,7 +50,7 @@ class Session:
         """Return what a checkpoint says of the trial it comes from."""
         return {
             "study": self.definition.name,
-            "storage": shown(self.url),
+            "storage": without_password(self.url),
             "number": number,
             "objective": self.definition.objective,
             "value": value,

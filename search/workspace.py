@@ -28,7 +28,7 @@ class Workspace:
     @property
     def url(self) -> str:
         """The storage URL of the workspace's own SQLite database."""
-        return f"sqlite:///{self.database.resolve()}"
+        return file_url("sqlite", self.database.resolve())
 
     @property
     def artifacts(self) -> Path:
@@ -60,6 +60,11 @@ class Workspace:
             raise ConfigError(
                 f"can't write to workspace {self.folder}; name another with --workspace"
             )
+
+
+def file_url(kind: str, path: Path) -> str:
+    """Return the sqlite or journal URL of a file; what a URL would read differently is escaped."""
+    return f"{kind}:///{str(path).replace('%', '%25').replace('?', '%3F')}"
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from search.fork import fork
 from search.reopen import open_study_at
 from search.run import Outcome, run_search
 from search.session import Session, prepare
+from search.store.complaints import without_password
 from search.store.records import count_states
-from search.store.storage import shown
 from search.waves.searching import open_session_study
 from search.workspace import Place, Workspace
 from studies.definition import StudyDefinition, load_definition
@@ -97,7 +97,7 @@ def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
     record = None if checkpoint is None else checkpoint.record
     return {
         "study": outcome.session.definition.name,
-        "storage": shown(outcome.session.url),
+        "storage": without_password(outcome.session.url),
         "trials": count_states(outcome.records),
         "best": None
         if best is None

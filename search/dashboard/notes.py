@@ -34,9 +34,10 @@ from search.store.attributes import (
     STUDY_NOTE,
     note_of_trial,
 )
+from search.store.complaints import without_password
 from search.store.records import STATES, TrialRecord, complete
-from search.store.reporting import set_study_attributes
-from search.store.storage import default_url, shown
+from search.store.storage import default_url
+from search.store.transactions import set_study_attributes
 
 FIGURE_BYTES = 50_000  # every look at the study carries its figures
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$#])")
@@ -79,7 +80,7 @@ def reach(workspace: Path, url: str) -> str:
     if workspace != RUNS:
         words += ["--workspace", str(workspace.resolve())]
     if url != default_url(workspace):
-        words += ["--storage", shown(url)]
+        words += ["--storage", without_password(url)]
     return "".join(f" {shlex.quote(word)}" for word in words)
 
 

@@ -36,14 +36,8 @@ from search.store.attributes import (
     SECONDS,
     STOPPED,
 )
-from search.store.storage import (
-    default_url,
-    explained,
-    load_study,
-    open_storage,
-    shown,
-    storage_file,
-)
+from search.store.complaints import explained, without_password
+from search.store.storage import default_url, load_study, open_storage, storage_file
 from search.workspace import Workspace
 from trainer.commands.interrupt import interruptible
 from trainer.errors import ConfigError
@@ -79,7 +73,8 @@ def dashboard(name: str | None, workspace: Path, url: str | None, *, host: str, 
     file = storage_file(url)
     if file is not None and not file.exists():
         raise ConfigError(
-            f"no studies in {shown(url)}; name another place with --workspace or --storage"
+            f"no studies in {without_password(url)}; name another place with --workspace or "
+            "--storage"
         )
     with explained(url), interruptible() as interrupt:
         storage = optuna.storages.get_storage(open_storage(url))

@@ -11,7 +11,7 @@ import optuna
 from pydantic import BaseModel, ConfigDict
 
 from search.store.attributes import EVIDENCE
-from search.store.reporting import set_study_attributes
+from search.store.transactions import set_study_attributes
 from trainer.checkpoint import json_text
 from trainer.scores.bootstrap import Interval
 

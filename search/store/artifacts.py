@@ -19,7 +19,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial, TrialState
 
 from search.store.attributes import ARTIFACTS, RECIPE
-from search.store.reporting import set_study_attributes
+from search.store.transactions import set_study_attributes
 from trainer.checkpoint import FILES, Checkpoint, load_checkpoint, save_checkpoint
 
 KEPT_TRIALS = 5

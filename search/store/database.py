@@ -3,7 +3,7 @@
 Optuna reads each trial through its mapper, a third of a millisecond a time, and running trials anew
 with every call. Here the rows of a table are read together and put into trials.
 
-All that is private to Optuna is used here and in search.store.reporting only.
+All that is private to Optuna is used here and in search.store.transactions only.
 """
 
 from collections import defaultdict

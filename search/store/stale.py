@@ -17,8 +17,8 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.store.attributes import FIXED, FIXED_PARAMS, LOST, OWNER, RECIPE, RETRY_OF
-from search.store.reporting import beat, database, end_lost, set_attributes, silence
 from search.store.storage import GRACE_SECONDS
+from search.store.transactions import beat, database, end_lost, set_attributes, silence
 
 BOOT, SPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
 ORPHAN_SECONDS = 10  # after which a trial that no process has claimed is dead: they claim at once

@@ -13,7 +13,7 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,9 +27,10 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from search.store.attributes import FINGERPRINT
+from search.store.complaints import explained, without_password
 from search.store.database import Database
 from search.store.filesystem import network_file_system
-from search.workspace import Workspace
+from search.workspace import Workspace, file_url
 from trainer.errors import ConfigError, RaretuneError
 
 T = TypeVar("T")
@@ -41,40 +42,17 @@ MEMORY = "memory"
 DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"} | {
     name: f"{name}+pymysql" for name in ("mysql", "mariadb")
 }
-SECRETS = re.compile(r"password|passwd|secret|token", re.IGNORECASE)
-RECOVER = "put a backup in its place, or save what can be read with: sqlite3 FILE .recover"
-REMEDIES = {  # what a database's complaint matches -> what helps
-    "password|access denied|authentication": "check user and password in --storage",
-    "(database|schema) .*does not exist|unknown database": "make the database first",
-    "refused|could not|can't connect|timed? ?out|timeout|resolve|no such file": "check that the "
-    "server runs and that --storage names its host and port",
-    "permission denied for": "grant the user all rights in the database",
-    "malformed": RECOVER,
-    "readonly|read-only|unable to open|permission": "make the file and its folder writable",
-    "full": "free disk space",
-    "upgrade|updating": "or name another --storage",
-}
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
 warnings.filterwarnings(
     "ignore", message="Heartbeat of storage"
-)  # search.store.reporting records it
+)  # search.store.transactions records it
 
 
 def default_url(workspace: Path) -> str:
     """Return the URL of a workspace's own SQLite database."""
     return Workspace(workspace).url
-
-
-def shown(url: str) -> str:
-    """Return a storage URL without its passwords, fit for output and files."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        return re.sub(r"://.*@", "://***@", url)
-    secret = {key: "***" for key in parsed.query if SECRETS.search(key)}
-    return parsed.update_query_dict(secret).render_as_string(hide_password=True)
 
 
 def open_storage(url: str) -> BaseStorage:
@@ -109,59 +87,20 @@ def storage_file(url: str) -> Path | None:
     return Path(name) if is_file and not in_memory else None
 
 
-@contextmanager
-def explained(url: str, *others: type[Exception]) -> Iterator[None]:
-    """Turn what a database complains of, and `others`, into a ConfigError of one line.
-
-    The line holds no password, though a driver may have put it into its own words.
-    """
-    expected: tuple[type[Exception], ...] = (SQLAlchemyError, StorageInternalError, *others)
-    try:
-        yield
-    except expected as error:
-        reason = _reason(error, url)
-        raise ConfigError(
-            f"can't use storage {shown(url)}: {reason}; {_remedy(error, reason, url)}"
-        ) from error
-
-
-def _reason(error: Exception, url: str) -> str:
-    """Return the driver's own words on one line; SQLAlchemy and Optuna wrap them."""
-    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
-        error = error.__cause__  # type: ignore[assignment]
-    reason = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
-    parsed = make_url(url)
-    secrets = [parsed.password, *(v for k, v in parsed.query.items() if SECRETS.search(k))]
-    for secret in filter(None, secrets):
-        reason = reason.replace(str(secret), "***")
-    return reason
-
-
-def _remedy(error: Exception, reason: str, url: str) -> str:
-    kind = make_url(url).get_backend_name()
-    if isinstance(error, ImportError):
-        driver = "raretune[postgres]" if kind.startswith("postgres") else "pymysql"
-        return f'install its driver with pip install "{driver}"'
-    for pattern, remedy in REMEDIES.items():
-        if re.search(pattern, reason, re.IGNORECASE):
-            return remedy
-    return "check --storage, for SQLite sqlite:///FILE"
-
-
 def _parse(url: str) -> URL:
     """Return the URL with the driver that raretune installs, where it names none."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise ConfigError(
-            f"--storage {shown(url)!r} is not a database URL; write sqlite:///FILE, "
+            f"--storage {without_password(url)!r} is not a database URL; write sqlite:///FILE, "
             "postgresql://USER:PASSWORD@HOST/NAME or journal:///FILE"
         ) from None
     known = ("sqlite", "journal", "postgres", "postgresql", "mysql", "mariadb")
     if parsed.drivername.split("+")[0] not in known:
         raise ConfigError(
-            f"can't open storage {shown(url)}: no database {parsed.drivername!r} is known; "
-            "use sqlite, postgresql, mysql or journal"
+            f"can't open storage {without_password(url)}: no database {parsed.drivername!r} is "
+            "known; use sqlite, postgresql, mysql or journal"
         )
     return parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
 
@@ -203,21 +142,20 @@ def _connect_timeout(parsed: URL) -> dict[str, int]:
 
 def _check_file(file: Path, url: str) -> None:
     """Refuse a place where the database can't work, before anything is written there."""
-    folder = file.parent
+    folder, refused = file.parent, f"can't open storage {without_password(url)}"
     if not folder.is_dir():
-        raise ConfigError(f"can't open storage {shown(url)}: no folder {folder}; make it first")
+        raise ConfigError(f"{refused}: no folder {folder}; make it first")
     for path in (folder, file):
         if path.exists() and not os.access(path, os.W_OK):
             raise ConfigError(
-                f"can't open storage {shown(url)}: {path} is not writable; make it so, or name "
-                "another --storage"
+                f"{refused}: {path} is not writable; make it so, or name another --storage"
             )
     kind = network_file_system(folder)
     if kind is not None and not url.startswith("journal"):
+        journal = file_url("journal", file.with_suffix(".log"))
         raise ConfigError(
-            f"can't open storage {shown(url)}: {folder} is on a network file system ({kind}), "
-            f"where SQLite loses data; use --storage journal:///{file.with_suffix('.log')} or "
-            "postgresql://..., or a local folder"
+            f"{refused}: {folder} is on a network file system ({kind}), where SQLite loses data; "
+            f"use --storage {journal} or postgresql://..., or a local folder"
         )
 
 

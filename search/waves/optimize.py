@@ -18,8 +18,8 @@ from optuna.trial import Trial
 
 from search.space.space import STRUCTURAL, disputed, distributions, known_recipes, resolve_config
 from search.store.attributes import FIXED, RECIPE
-from search.store.reporting import ask
 from search.store.stale import claim, give_back
+from search.store.transactions import ask
 from search.waves.progress import Progress, run_of_failures
 from search.waves.wave import Asked, Wave
 from studies.definition import StudyDefinition

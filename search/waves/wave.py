@@ -33,8 +33,8 @@ from search.store.attributes import (
     STACK,
     STOPPED,
 )
-from search.store.reporting import beat, judge, report_epoch, set_attributes
 from search.store.storage import HEARTBEAT_SECONDS
+from search.store.transactions import beat, judge, report_epoch, set_attributes
 from search.waves.progress import Progress
 from trainer.config import TrainConfig
 from trainer.diagnosis import diagnose

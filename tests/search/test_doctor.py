@@ -9,9 +9,9 @@ from optuna.distributions import FloatDistribution
 from search import doctor
 from search.doctor import examine
 from search.store.attributes import OWNER
-from search.store.reporting import ask, set_attributes
 from search.store.stale import owner
 from search.store.storage import default_url, open_storage, open_study
+from search.store.transactions import ask, set_attributes
 from trainer.checkpoint import save_checkpoint
 from trainer.config import TrainConfig
 from trainer.data.table import Roles

@@ -13,9 +13,10 @@ from optuna.trial import TrialState
 from sqlalchemy import make_url, text
 
 from search.space.strategy import make_pruner, make_sampler
-from search.store.reporting import ask, database, report_epoch, set_attributes, silence
+from search.store.complaints import without_password
 from search.store.stale import claim, reap
-from search.store.storage import open_storage, open_study, shown
+from search.store.storage import open_storage, open_study
+from search.store.transactions import ask, database, report_epoch, set_attributes, silence
 from search.waves.optimize import Search
 from studies.definition import load_definition
 from trainer.errors import ConfigError
@@ -124,4 +125,4 @@ def test_what_the_server_refuses_is_one_line_without_a_password(guarded, change,
         open_study(open_storage(asked), "s", {})
     assert "\n" not in str(caught.value)
     for secret in (PASSWORD, "s3cr", "wr0ng"):
-        assert secret not in str(caught.value) + shown(asked)
+        assert secret not in str(caught.value) + without_password(asked)

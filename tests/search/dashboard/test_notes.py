@@ -12,8 +12,8 @@ from search.dashboard import notes
 from search.dashboard.notes import annotate, reach, trial_note
 from search.space.strategy import make_pruner, make_sampler
 from search.store.attributes import DEFINITION
-from search.store.reporting import database
 from search.store.storage import default_url, open_storage, open_study
+from search.store.transactions import database
 from search.waves.optimize import Search
 from studies.definition import load_definition
 

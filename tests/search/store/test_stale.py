@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from search.store import stale
 from search.store.attributes import OWNER, RETRY_OF
-from search.store.reporting import ask, beat, database, set_attributes
 from search.store.stale import claim, owner, reap
 from search.store.storage import GRACE_SECONDS, open_storage, open_study
+from search.store.transactions import ask, beat, database, set_attributes
 
 SPACE = {"lr": FloatDistribution(0, 1), "decay": FloatDistribution(0, 1)}
 LONG_AGO = str(datetime.now() - timedelta(days=2, seconds=GRACE_SECONDS))

@@ -9,8 +9,15 @@ from optuna.distributions import FloatDistribution
 
 from search.store import filesystem
 from search.store.filesystem import file_system
-from search.store.reporting import ask, database, report_epoch
-from search.store.storage import default_url, differences, open_storage, open_study, shown
+from search.store.storage import (
+    default_url,
+    differences,
+    open_storage,
+    open_study,
+    storage_file,
+)
+from search.store.transactions import ask, database, report_epoch
+from search.workspace import file_url
 from trainer.errors import ConfigError
 
 
@@ -19,6 +26,25 @@ def test_sqlite_runs_in_wal_so_that_a_dashboard_can_read_while_a_search_writes(t
     open_study(open_storage(url), "s", {"seed": 0})
     with sqlite3.connect(tmp_path / "studies.db") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+NAMES = ["a%20b", "a b", "a#b", "a?b=c", "Münze", "a%2520", "{a}", "a+b", "me:pw@host"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+@pytest.mark.parametrize(
+    "folder", ["a%20b", "a b", "a#b", "a?b=c", "Münze", "a%2520", "{a}", "a+b"]
+)
+def test_a_study_lies_in_the_folder_of_that_name_whatever_urls_make_of_it(kind, folder, tmp_path):
+    workspace = tmp_path / folder
+    workspace.mkdir()
+    file = workspace / "studies.db"
+    url = default_url(workspace) if kind == "sqlite" else file_url(kind, file)
+    open_study(open_storage(url), "s", {})
+    assert file.exists()
+    assert storage_file(url) == file
+    assert [path.name for path in tmp_path.iterdir()] == [folder]
+    assert optuna.get_all_study_names(open_storage(url)) == ["s"]
 
 
 def test_the_same_fingerprint_continues_a_study(tmp_path):
@@ -70,12 +96,6 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
     path.write_text("not a database, but long enough to look like a file with a header " * 20)
     with pytest.raises(ConfigError, match="not a database"):
         open_storage(f"sqlite:///{path}")
-
-
-def test_passwords_are_hidden():
-    assert shown("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
-    assert "secret" not in shown("postgresql://me@host/db?password=secret&sslpassword=secret")
-    assert shown("postgresql://me:sec@ret@host:port/db") == "postgresql://***@host:port/db"
 
 
 @pytest.mark.parametrize(

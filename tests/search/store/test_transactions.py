@@ -8,7 +8,8 @@ from optuna.pruners import MedianPruner, PatientPruner
 from sqlalchemy import event
 
 from search.space.pruning import Halving
-from search.store.reporting import (
+from search.store.storage import open_storage, open_study
+from search.store.transactions import (
     ask,
     beat,
     database,
@@ -18,7 +19,6 @@ from search.store.reporting import (
     set_study_attributes,
     silence,
 )
-from search.store.storage import open_storage, open_study
 
 SPACE = {
     "lr": FloatDistribution(1e-5, 1e-1, log=True),
