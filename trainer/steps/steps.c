@@ -1,10 +1,10 @@
 /* Training steps of one member of a stack, from rows to updated parameters.
 
 The networks are small enough to stay in a core's own cache, and so does all that a step touches:
-each member does many steps in one call before the next member comes. trainer/eager.py is the same
-in torch's operations; what layers, masks, losses and updates mean is written there and in what it
-calls. Matrices lie row by row: x (batch, inputs), weights (inputs, outputs), and the last layer's
-(outputs, inputs).
+each member does many steps in one call before the next member comes. trainer/steps/in_torch.py is
+the same in torch's operations; what layers, masks, losses and updates mean is written there and in
+what it calls. Matrices lie row by row: x (batch, inputs), weights (inputs, outputs), and the last
+layer's (outputs, inputs). Shapes stand in brackets; columns are outputs padded to PADDING.
 */
 
 #include <math.h>
@@ -16,8 +16,9 @@ typedef struct {
 } Sizes; /* sizes are padded, but for labels and batch; layers are the hidden ones */
 
 typedef struct {
-    float *parameters, *mean, *square, *steps;
-    const float *pos_weight, *smoothing; /* (outputs,) */
+    float *parameters, *mean, *square,   /* (parameters,) each */
+        *steps;                          /* (1,): how many were taken so far */
+    const float *pos_weight, *smoothing; /* (outputs,) each */
     float lr, weight_decay, gamma, max_norm;
     int64_t drop; /* of 256 units */
 } Member;
@@ -30,6 +31,7 @@ volatile int under_way = ELEMENTWISE;
 
 static const float BETA1 = 0.9f, BETA2 = 0.999f, EPSILON = 1e-8f;
 
+/* The least multiple of PADDING that is at least n. */
 static int64_t padded(int64_t n) { return (n + PADDING - 1) / PADDING * PADDING; }
 
 /* --- products ------------------------------------------------------------------------------- */
@@ -57,7 +59,9 @@ typedef struct {
 #define UNROLLED _Pragma("GCC unroll 16")
 
 /* Some rows of a strip of VECTORS * LANES columns; a tile of ROWS x VECTORS sums stays in registers
-   while the depth goes by. Returns the rows that are left. */
+   while the depth goes by. Returns the rows that are left.
+   a (rows, depth), b (depth, columns) and *out (rows, columns) from the strip on, bias (strip,) or
+   none; a and *out are moved past the rows that are done. */
 #define STRIP(NAME, ROWS, VECTORS)                                                                 \
     static int64_t NAME(int64_t rows, int64_t depth, int64_t columns, Matrix *a, const float *b,   \
                         const float *bias, float **out) {                                          \
@@ -100,11 +104,14 @@ static void product(int64_t rows, int64_t depth, int64_t columns, Matrix a, cons
     under_way = ELEMENTWISE;
 }
 
+/* A matrix (rows, columns) as it lies at `at`, row by row. */
 static Matrix plain(const float *at, int64_t columns) { return (Matrix){at, columns, 1}; }
 
+/* The matrix (columns, rows) that is the transpose of (rows, columns) at `at`. */
 static Matrix transposed(const float *at, int64_t columns) { return (Matrix){at, 1, columns}; }
 
-/* out (columns, out_columns) = from (rows, columns) transposed; further out_columns stay. */
+/* out (columns, out_columns) = from (rows, columns) transposed; out_columns beyond the rows stay as
+   they are. 4 divides rows and columns. */
 static void transpose(int64_t rows, int64_t columns, int64_t out_columns, const float *from,
                       float *out) {
     for (int64_t i = 0; i < rows; i += 4)
@@ -119,6 +126,7 @@ static void transpose(int64_t rows, int64_t columns, int64_t out_columns, const 
 
 /* --- loss ----------------------------------------------------------------------------------- */
 
+/* e to the x, a number each; x is held within -87 and 88. */
 static inline float exponential(float x) { /* within 2 units in the last place of expf */
     x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
     float n = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23 rounds to an integer */
@@ -135,6 +143,7 @@ static inline float exponential(float x) { /* within 2 units in the last place o
     return ((sum * r + 1.0f) * r + 1.0f) * scale.f;
 }
 
+/* log(1 + u), a number each. */
 static inline float log_one_plus(float u) { /* 2 artanh(u / (2 + u)); u from 0 to 1 */
     float s = u / (2.0f + u), square = s * s, sum = 1.0f / 15;
     sum = sum * square + 1.0f / 13;
@@ -146,7 +155,8 @@ static inline float log_one_plus(float u) { /* 2 artanh(u / (2 + u)); u from 0 t
     return 2.0f * s * (sum * square + 1.0f);
 }
 
-/* Focal loss of one side, see trainer/losses.py; its derivative by the logit is added to slope. */
+/* Focal loss of one side, a number; its derivative by the logit is added to slope (1,). Source:
+   trainer/stack/losses.py. */
 static inline float focal(float logit, float sign, float weight, float gamma, float *slope) {
     float wrong = logit * sign, u = exponential(-fabsf(wrong));
     float nats = (wrong < 0 ? 0 : wrong) + log_one_plus(u);
@@ -156,7 +166,8 @@ static inline float focal(float logit, float sign, float weight, float gamma, fl
     return focus * nats;
 }
 
-/* The sum of a batch's losses; slopes (batch, columns) are their derivatives by the logits. */
+/* The sum of a batch's losses; slopes (batch, columns) are their derivatives by the logits.
+   logits, y (batch, columns); pos_weight, smoothing (columns,). */
 static float losses(int64_t batch, int64_t columns, const float *logits, const float *y,
                     const float *pos_weight, const float *smoothing, float gamma, float share,
                     float *slopes) {
@@ -175,17 +186,19 @@ static float losses(int64_t batch, int64_t columns, const float *logits, const f
 
 /* --- a step --------------------------------------------------------------------------------- */
 
+/* A word, well mixed: each of its bits depends on all. */
 static inline uint32_t mix(uint32_t word) {
     word = (word ^ word >> 16) * 0x7feb352d;
     word = (word ^ word >> 15) * 0x846ca68b;
     return word ^ word >> 16;
 }
 
-/* The words from `first` on that trainer/draws.py gives a key. */
+/* words (n,): those from `first` on that trainer/stack/draws.py gives a key. */
 static void random_words(int64_t n, uint32_t first, uint32_t key, uint32_t *words) {
     for (int64_t i = 0; i < n; i++) words[i] = mix(mix(first + i) ^ key);
 }
 
+/* hidden (n,) = ReLU, then dropout: 0 where bytes (n,) < drop, else times scale. */
 static void activate(int64_t n, const uint8_t *bytes, uint8_t drop, float scale, float *hidden) {
     for (int64_t i = 0; i < n; i++) {
         float positive = hidden[i] < 0 ? 0 : hidden[i] * scale;
@@ -193,21 +206,24 @@ static void activate(int64_t n, const uint8_t *bytes, uint8_t drop, float scale,
     }
 }
 
+/* hidden (n,) = ReLU. */
 static void rectify(int64_t n, float *hidden) {
     for (int64_t i = 0; i < n; i++) hidden[i] = hidden[i] < 0 ? 0 : hidden[i];
 }
 
+/* slope (n,) = 0 where hidden (n,) is, as both ReLU and dropout have it, else times scale. */
 static void pass_back(int64_t n, const float *hidden, float scale, float *slope) {
     for (int64_t i = 0; i < n; i++) slope[i] = hidden[i] <= 0 ? 0 : slope[i] * scale;
 }
 
+/* out (kept,) = the sums of the first columns of from (rows, columns). */
 static void sum_rows(int64_t rows, int64_t columns, int64_t kept, const float *from, float *out) {
     memset(out, 0, kept * sizeof(float));
     for (int64_t row = 0; row < rows; row++, from += columns)
         for (int64_t j = 0; j < kept; j++) out[j] += from[j];
 }
 
-/* The sum of n squares; 64 divides n. */
+/* The sum of the squares of values (n,); 64 divides n. */
 static float squares(int64_t n, const float *values) {
     float sums[64] = {0}, total = 0;
     for (int64_t i = 0; i < n; i += 64)
@@ -216,7 +232,7 @@ static float squares(int64_t n, const float *values) {
     return total;
 }
 
-/* AdamW as trainer/optimizer.py has it, of n parameters. */
+/* AdamW as trainer/stack/optimizer.py has it: of gradients (n,) and a member's n parameters. */
 static void update(int64_t n, const Member *member, const float *gradients) {
     float *parameters = member->parameters, *mean = member->mean, *square = member->square;
     float norm = sqrtf(squares(n, gradients)) / member->max_norm, shrink = norm > 1 ? 1 / norm : 1;
@@ -234,11 +250,12 @@ static void update(int64_t n, const Member *member, const float *gradients) {
 }
 
 typedef struct {
-    float *weight, *bias;
+    float *weight, /* (inputs, outputs), the last layer's (outputs, inputs) */
+        *bias;     /* (outputs,) */
     int64_t inputs, outputs;
 } Layer;
 
-/* Layer i of flat parameters or gradients. */
+/* Layer i of flat parameters or gradients (parameters,). */
 static Layer layer_of(const Sizes *sizes, float *flat, int64_t i) {
     for (int64_t at = 0;; at++) {
         int64_t inputs = at ? sizes->hidden : sizes->inputs;
@@ -250,10 +267,20 @@ static Layer layer_of(const Sizes *sizes, float *flat, int64_t i) {
 
 /* Where a step keeps what it computes. */
 typedef struct {
-    float *x, *y, *hidden, *logits, *slopes, *spare, *turned, *last, *bias;
-    float *pos_weight, *smoothing, *gradients, *words;
+    float *x,                      /* (batch, inputs) */
+        *y,                        /* (batch, columns) */
+        *hidden,                   /* (layers, batch, hidden) */
+        *logits,                   /* (batch, columns) */
+        *slopes, *spare,           /* (batch, columns) or (batch, hidden), in turn */
+        *turned,                   /* (hidden, hidden): weights or slopes, transposed */
+        *last,                     /* (inputs or hidden, columns): the last layer's weights */
+        *bias;                     /* (columns,): the last layer's */
+    float *pos_weight, *smoothing, /* (columns,) each */
+        *gradients,                /* (parameters,) */
+        *words;                    /* (batch * hidden / 4,), each of 4 random bytes */
 } Place;
 
+/* The larger of two numbers. */
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Lays out `place` from `at` on, if there is one; returns how many floats that takes. */
@@ -275,7 +302,7 @@ static int64_t lay_out(const Sizes *sizes, float *at, Place *place) {
     return size;
 }
 
-/* Forward from place.x to the logits. */
+/* Forward from place.x (batch, inputs) to place.logits (batch, columns). */
 static void forward(const Sizes *sizes, const Member *member, Place place, int64_t step,
                     uint32_t key) {
     float *reads = place.x, scale = 256.0f / (256 - member->drop);
@@ -301,8 +328,8 @@ static void forward(const Sizes *sizes, const Member *member, Place place, int64
             place.logits);
 }
 
-/* out (batch, inputs) = slopes (batch, outputs) times a hidden layer's weights, transposed. Turns
-   what is smaller, the weights or both slopes, in `turned` (outputs, outputs). */
+/* out (batch, inputs) = slopes (batch, outputs) times a hidden layer's weights (inputs, outputs),
+   transposed. Turns what is smaller, the weights or both slopes, in `turned` (outputs, outputs). */
 static void pass_through(int64_t batch, Layer layer, const float *slopes, float *turned,
                          float *out) {
     float *half = turned + layer.inputs * layer.outputs / 2;
@@ -317,7 +344,8 @@ static void pass_through(int64_t batch, Layer layer, const float *slopes, float 
     }
 }
 
-/* Backward from place.slopes, those of the logits, to the gradients. */
+/* Backward from place.slopes (batch, columns), those of the logits, to place.gradients
+   (parameters,). */
 static void backward(const Sizes *sizes, const Member *member, Place place) {
     float *slopes = place.slopes, *spare = place.spare, scale = 256.0f / (256 - member->drop);
     int64_t units = sizes->batch * sizes->hidden, columns = padded(sizes->outputs);
@@ -344,12 +372,14 @@ static void backward(const Sizes *sizes, const Member *member, Place place) {
     }
 }
 
+/* How many floats the scratch of `train` and `predict` must hold. */
 int64_t scratch_floats(const Sizes *sizes) {
     Place place;
     return lay_out(sizes, 0, &place);
 }
 
-/* Logits (rows, labels) of x (rows, inputs), sizes->batch rows at a time; scratch as in `train`. */
+/* logits (rows, labels) of x (rows, inputs) by parameters (parameters,), sizes->batch rows at a
+   time; scratch as in `train`. */
 void predict(const Sizes *sizes, float *parameters, float *x, int64_t rows, float *logits,
              float *scratch) {
     Sizes part = *sizes;
@@ -367,8 +397,8 @@ void predict(const Sizes *sizes, float *parameters, float *x, int64_t rows, floa
 /* Train a member on `steps` batches of rows; the sum of its losses.
 
     x        (rows of the table, inputs)
-    y        (rows of the table, outputs)
-    rows     (steps, batch)
+    y        (rows of the table, outputs)  0 or 1, padding is 1
+    rows     (steps, batch)  which of the table's rows
     key      of the units to drop
     scratch  `scratch_floats` of them, 0 before the first call */
 float train(const Sizes *sizes, const Member *member, const float *x, const float *y,
