@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from study_case import HOSTILE, make_evidence, make_study
 
-from search.figures.contenders import chosen_cut
+from search.figures.labels import chosen_cut
 from search.report.page import write_report
 
 FILLED = (

@@ -16,7 +16,7 @@ from rich.text import Text
 from search.commands.pace import Pace, about
 from search.run import Outcome
 from search.space.objective import in_words
-from search.store.records import ChoiceRecord, TrialRecord, complete, remedies
+from search.store.records import ChoiceSummary, TrialRecord, complete, summarise_choices
 from search.waves.progress import Progress
 from trainer.commands.terminal import (
     can_animate,
@@ -152,7 +152,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
         console.print("No trial has ended complete yet; run the same command again to go on.")
         return
     console.print(_trials(outcome.records, outcome.session.definition.objective))
-    console.print(_remedies(remedies(outcome.records)))
+    console.print(_remedies(summarise_choices(outcome.records)))
     record = outcome.checkpoint.record
     if record.test is None:
         console.print(label_grid("Validation rows (cross-fitted)", record.validation))
@@ -208,7 +208,7 @@ def _class_weights(config: Mapping[str, Any]) -> str:
     return f"{config['class_weight_method']} x {config['class_weight_multiplier']:.2g}"
 
 
-def _remedies(rows: Sequence[ChoiceRecord]) -> Grid:
+def _remedies(rows: Sequence[ChoiceSummary]) -> Grid:
     grid = Grid(title="Which remedies won", title_justify="left")
     grid.add_column("setting")
     grid.add_column("choice")

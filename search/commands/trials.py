@@ -3,7 +3,6 @@
 import csv
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from rich.text import Text
@@ -15,12 +14,17 @@ from trainer.checkpoint import json_text
 from trainer.commands.terminal import result_console
 from trainer.errors import ConfigError
 
+FIELDS = (
+    *("number", "state", "value", "params", "config", "scores", "best_epoch", "epochs", "seconds"),
+    *("recipe", "failure", "environment"),
+)
+
 
 def trials(place: Place, *, as_json: bool) -> None:
     """Print a study's ended trials, as CSV or as JSON."""
     records = read_records(open_study_at(place))
     if as_json:
-        print(json_text([asdict(record) for record in records]))
+        print(json_text([_plain(record) for record in records]))
         return
     rows = [_flat(record) for record in records]
     columns = dict.fromkeys(key for row in rows for key in row)
@@ -29,8 +33,12 @@ def trials(place: Place, *, as_json: bool) -> None:
     writer.writerows(rows)
 
 
+def _plain(record: TrialRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in FIELDS}
+
+
 def _flat(record: TrialRecord) -> dict[str, Any]:
-    row = asdict(record)
+    row = _plain(record)
     params, scores = row.pop("params"), row.pop("scores")
     for key in ("config", "environment"):
         row.pop(key)

@@ -15,29 +15,24 @@ from typing import Any
 
 import optuna
 import plotly.graph_objects as go
-from optuna.trial import FrozenTrial
 
 from search.evidence.evidence import Evidence, stored
-from search.figures.choices import remedy_figure, strength_figure
-from search.figures.shown import Shown, score_name
-from search.report.verdict import flattery, loss_words, verdict, warnings
+from search.figures.captioned import CaptionedFigure
+from search.figures.remedies import remedy_figure
+from search.figures.strength import strength_figure
+from search.report.verdict import flattery, remedy_words, verdict, warnings
+from search.space.objective import in_words
 from search.store.attributes import (
-    DEFINITION,
-    EVIDENCE,
     FIGURE,
-    LABELS,
-    LOST,
     NOTE_TEXT,
     NOTE_VERSION,
-    SIGNS,
-    STOPPED,
     STUDY_NOTE,
     note_of_trial,
 )
 from search.store.complaints import without_password
-from search.store.records import STATES, TrialRecord, complete
+from search.store.records import SignRecord, StudyRecord, TrialRecord, read_study
 from search.store.storage import default_url
-from search.store.transactions import set_study_attributes
+from search.store.transactions import set_study_attributes, study_attributes
 
 FIGURE_BYTES = 50_000  # every look at the study carries its figures
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$#])")
@@ -55,26 +50,26 @@ def annotate(study: optuna.Study, workspace: Path, url: str) -> None:
 
     Studies that raretune did not search are left alone.
     """
-    if DEFINITION not in study.user_attrs:
+    record = read_study(study)
+    if record.definition is None:
         return
-    there = study._storage.get_study_system_attrs(study._study_id)
-    trials = study.get_trials(deepcopy=False, states=tuple(STATES))
-    options = reach(workspace, url)
+    there = study_attributes(study)
+    options = location_options(workspace, url)
     new: dict[str, Any] = {}
-    for trial in trials:
-        version, text = note_of_trial(trial._trial_id)
+    for trial in record.trials:
+        version, text = note_of_trial(trial.trial_id)
         if version not in there:
-            new |= {version: 1, text: trial_note(study.study_name, trial, options)}
-    evidence = there.get(f"{EVIDENCE}rest", {}).get("trial")
-    source = [len(trials), evidence]
+            new |= {version: 1, text: trial_note(record.name, trial, options)}
+    evidence = None if record.best is None else stored(study, record.best.number)
+    source = [len(record.trials), None if evidence is None else evidence.trial]
     if new or there.get(STUDY_NOTE, {}).get("source") != source:
-        records = [TrialRecord.from_trial(trial) for trial in trials]
-        new |= _study_note(study, there, records, options, source)
-        new |= _figures(study, there, records)
+        note = study_note(record, evidence, options)
+        new |= _study_note(there, note, source)
+        new |= _figures(there, record)
         set_study_attributes(study, new)
 
 
-def reach(workspace: Path, url: str) -> str:
+def location_options(workspace: Path, url: str) -> str:
     """Return the options with which a command finds the study from any folder, a space in front."""
     words = []
     if workspace != RUNS:
@@ -84,22 +79,21 @@ def reach(workspace: Path, url: str) -> str:
     return "".join(f" {shlex.quote(word)}" for word in words)
 
 
-def trial_note(study: str, trial: FrozenTrial, options: str) -> str:
+def trial_note(study: str, record: TrialRecord, options: str) -> str:
     """Return an ended trial's note: its outcome, signs of trouble, labels, and its command."""
-    record, attributes = TrialRecord.from_trial(trial), trial.user_attrs
-    parts = [_outcome(record, attributes)]
+    parts = [_outcome(record)]
     if record.config:
-        recipe = f" The known recipe **{_plain(record.recipe)}**." if record.recipe else ""
+        recipe = f" This is the known recipe **{_plain(record.recipe)}**." if record.recipe else ""
         config = record.config
-        remedy = loss_words(replace(record, recipe=None))
+        remedy = remedy_words(replace(record, recipe=None))
         parts.append(
             f"{_plain(remedy)}; learning rate {config['lr']:.2g}, batches of "
             f"{config['batch_size']}, {config['num_layers']} hidden layers of "
             f"{config['hidden_dim']}, dropout {config['dropout']:.2g}.{recipe}"
         )
-    parts += [_sign(sign) for sign in attributes.get(SIGNS, [])]
-    if labels := attributes.get(LABELS):
-        parts.append(_label_table(labels))
+    parts += [_sign(sign) for sign in record.signs]
+    if record.labels:
+        parts.append(_label_table(record.labels))
     if record.epochs:
         again = f"raretune retrain {shlex.quote(study)} --trial {record.number}"
         output = shlex.quote(f"{study}-trial-{record.number}")
@@ -107,25 +101,25 @@ def trial_note(study: str, trial: FrozenTrial, options: str) -> str:
     return "\n\n".join(parts)
 
 
-def _outcome(record: TrialRecord, attributes: Mapping[str, Any]) -> str:
+def _outcome(record: TrialRecord) -> str:
     if record.state == "lost":
-        return f"**Lost**: {_plain(attributes[LOST])}."
+        return f"**Lost**: {_plain(record.lost or 'no reason is noted')}."
     if record.state == "failed":
         return f"**Failed**: {_plain(record.failure or 'no reason is noted')}."
-    if not record.best_epoch:
-        return f"**{record.state.capitalize()}**, before any epoch had a score."
-    score = f"validated macro-F1 {record.scores.get('macro_f1', 0):.4f} (cross-fitted)"
+    if not record.best_epoch or "macro_f1" not in record.scores:
+        return f"**{record.state.capitalize()}** before any epoch had a score."
+    score = f"validated macro-F1 {record.scores['macro_f1']:.4f} (cross-fitted)"
     best = f"at its best epoch, {record.best_epoch} of {record.epochs}"
     if record.state == "pruned":
-        return f"**Pruned** as weak beside other trials; {score} {best}."
-    why = ENDS.get(attributes.get(STOPPED, ""), "it was over")
+        return f"**Pruned** because it was weak compared with other trials; {score} {best}."
+    why = ENDS.get(record.stopped or "", "it was over")
     return f"**Complete**: {score} {best}; then {why}."
 
 
-def _sign(sign: Mapping[str, Any]) -> str:
-    remedies = " or ".join(f"`{remedy}`" for remedy in sign["remedies"])
+def _sign(sign: SignRecord) -> str:
+    remedies = " or ".join(f"`{remedy}`" for remedy in sign.remedies)
     advice = f" Try {remedies}." if remedies else ""
-    return f"**{_plain(sign['name'].replace('_', ' '))}**: {_plain(sign['words'])}.{advice}"
+    return f"**{_plain(sign.name.replace('_', ' '))}**: {_plain(sign.words)}.{advice}"
 
 
 def _label_table(labels: Mapping[str, Mapping[str, float]]) -> str:
@@ -145,32 +139,24 @@ def _head(*numbers: str) -> tuple[str, str]:
     return f"| label | {' | '.join(wide)} |", "|---|" + "---:|" * len(numbers)
 
 
-def _study_note(
-    study: optuna.Study,
-    there: Mapping[str, Any],
-    records: list[TrialRecord],
-    options: str,
-    source: list[Any],
-) -> dict[str, Any]:
+def _study_note(there: Mapping[str, Any], note: str, source: list[Any]) -> dict[str, Any]:
     """Return the attributes of the study's note; without its text if a user has written there."""
     old = "".join(_pieces(there, NOTE_TEXT))
     version, mark = there.get(NOTE_VERSION), there.get(STUDY_NOTE, {})
     if version is not None and mark.get("sha256") != _sha256(old):
         return {STUDY_NOTE: {**mark, "source": source}}
-    note = study_note(study, records, options)
     written = {NOTE_VERSION: (version or 0) + 1, f"{NOTE_TEXT}0": note}
     return {**written, STUDY_NOTE: {"source": source, "sha256": _sha256(note)}}
 
 
-def study_note(study: optuna.Study, records: list[TrialRecord], options: str) -> str:
+def study_note(study: StudyRecord, evidence: Evidence | None, options: str) -> str:
     """Return a study's note: what it found, once that is known, its table, its split, what next."""
-    definition, ranked = study.user_attrs[DEFINITION], complete(records)
-    evidence = stored(study, ranked[0].number) if ranked else None
-    name = shlex.quote(study.study_name)
+    definition, score = study.definition or {}, in_words(study.objective)
+    name = shlex.quote(study.name)
     parts = [_plain(definition["description"])] if definition["description"] else []
-    if evidence is not None:
-        parts.append(f"**{_plain(verdict(evidence, ranked[0]))}**")
-        parts.append(_plain(flattery(evidence, score_name(study), len(records))))
+    if evidence is not None and study.best is not None:
+        parts.append(f"**{_plain(verdict(evidence, study.best))}**")
+        parts.append(_plain(flattery(evidence, score, len(study.trials))))
         parts += [_plain(warning) for warning in warnings(evidence)]
         parts += [_table_facts(evidence), _prevalence(evidence)]
     else:
@@ -182,7 +168,7 @@ def study_note(study: optuna.Study, records: list[TrialRecord], options: str) ->
             f"locked until the search is over; seed {definition['seed']}."
         )
     parts.append(
-        f"Maximised: {_plain(score_name(study))} on the validation rows, cross-fitted. "
+        f"Maximised: {_plain(score)} on the validation rows, cross-fitted. "
         f"Sampler {definition['sampler']}, pruner {_plain(definition['pruner'])}."
     )
     commands = [f"raretune {command} {name}{options}" for command in ("best", "report", "confirm")]
@@ -210,12 +196,13 @@ def _prevalence(evidence: Evidence) -> str:
     return "\n".join([*_head(*heads), *rows])
 
 
-def _figures(
-    study: optuna.Study, there: Mapping[str, Any], records: list[TrialRecord]
-) -> dict[str, Any]:
+def _figures(there: Mapping[str, Any], study: StudyRecord) -> dict[str, Any]:
     """Return the attributes of the figures that have changed."""
-    score = score_name(study)
-    drawn = {"remedies": remedy_figure(records, score), "strength": strength_figure(records, score)}
+    score = in_words(study.objective)
+    drawn = {
+        "remedies": remedy_figure(study.trials, score),
+        "strength": strength_figure(study.trials, score),
+    }
     texts = {
         f"{FIGURE}{name}:0": _figure_json(figure)
         for name, figure in drawn.items()
@@ -224,12 +211,12 @@ def _figures(
     return {key: text for key, text in texts.items() if text != there.get(key)}
 
 
-def _figure_json(shown: Shown) -> str:
+def _figure_json(captioned: CaptionedFigure) -> str:
     """Return a figure as the dashboard draws it; of one that is too large its title only."""
-    text = _titled(shown.figure, shown.title)
+    text = _titled(captioned.figure, captioned.title)
     if len(text) <= FIGURE_BYTES:
         return text
-    return _titled(go.Figure(), f"{shown.title}: see the page that raretune report writes")
+    return _titled(go.Figure(), f"{captioned.title}: see the page that raretune report writes")
 
 
 def _titled(figure: go.Figure, title: str) -> str:

@@ -11,7 +11,7 @@ import optuna
 from pydantic import BaseModel, ConfigDict
 
 from search.store.attributes import EVIDENCE
-from search.store.transactions import set_study_attributes
+from search.store.transactions import set_study_attributes, study_attributes
 from trainer.checkpoint import json_text
 from trainer.scores.bootstrap import Interval
 
@@ -139,7 +139,7 @@ def store(study: optuna.Study, evidence: Evidence) -> None:
 
 def stored(study: optuna.Study, trial: int) -> Evidence | None:
     """Return the evidence kept of a trial; None if it is of another one, or of another format."""
-    attributes = study._storage.get_study_system_attrs(study._study_id)
+    attributes = study_attributes(study)
     pieces = {
         key.removeprefix(EVIDENCE): piece["content"]
         for key, piece in attributes.items()

@@ -1,1 +1,1 @@
-"""Records and evidence -> figures, each with the sentence that explains it."""
+"""Records and evidence -> figures, each with a title and a caption; a figure a file."""

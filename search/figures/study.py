@@ -1,51 +1,54 @@
-"""All figures of a study, from the study alone."""
+"""All figures of a study, by the names that search.report.figures gives them."""
 
-import math
 from collections.abc import Iterator
 
-import optuna
+from search.evidence.evidence import Evidence
+from search.figures.captioned import CaptionedFigure
+from search.figures.comparison import comparison_figure
+from search.figures.history import history_figure
+from search.figures.importances import importance_figure
+from search.figures.labels import columns_figure, precision_recall_figure, reliability_figure
+from search.figures.learning_curves import learning_curve_figure
+from search.figures.parallel_coordinates import parallel_coordinate_figure
+from search.figures.remedies import remedy_figure
+from search.figures.strength import strength_figure
+from search.figures.timeline import timeline_figure
+from search.space.objective import in_words
+from search.store.records import StudyRecord
 
-from search.figures.choices import remedy_figure, strength_figure
-from search.figures.course import history, learning_curves
-from search.figures.importance import importance_figure
-from search.figures.parallel import parallel_figure
-from search.figures.shown import Shown, score_name
-from search.figures.timeline import timeline
-from search.store.records import STATES, TrialRecord
 
-__all__ = ["Shown", "study_figures"]
-
-
-def study_figures(study: optuna.Study) -> dict[str, Shown]:
-    """Return the figures of a study by name, in the order to show them.
+def study_figures(study: StudyRecord) -> dict[str, CaptionedFigure]:
+    """Return the figures of a study's trials by name, in the order to show them.
 
     Names are history, learning_curves, remedies, strength, importances, parallel_coordinates and
     timeline; one for which there are no data is left out.
     """
-    return {name: shown for name, shown in _figures(study) if shown is not None}
+    return {name: figure for name, figure in _figures(study) if figure is not None}
 
 
-def _figures(study: optuna.Study) -> Iterator[tuple[str, Shown | None]]:
-    trials = study.get_trials(deepcopy=False, states=tuple(STATES))
-    records = [TrialRecord.from_trial(trial) for trial in trials]
-    curves = {
-        trial.number: {
-            epoch: value
-            for epoch, value in trial.intermediate_values.items()
-            if math.isfinite(value)
-        }
-        for trial in trials
-    }
-    times = {
-        trial.number: (trial.datetime_start, trial.datetime_complete)
-        for trial in trials
-        if trial.datetime_start is not None and trial.datetime_complete is not None
-    }
-    score = score_name(study)
-    yield "history", history(records, score)
-    yield "learning_curves", learning_curves(records, curves, score)
+def _figures(study: StudyRecord) -> Iterator[tuple[str, CaptionedFigure | None]]:
+    records, score = study.trials, in_words(study.objective)
+    yield "history", history_figure(records, score)
+    yield "learning_curves", learning_curve_figure(records, score)
     yield "remedies", remedy_figure(records, score)
     yield "strength", strength_figure(records, score)
-    yield "importances", importance_figure(study, records, score)
-    yield "parallel_coordinates", parallel_figure(records, score)
-    yield "timeline", timeline(records, times)
+    yield "importances", importance_figure(records, score)
+    yield "parallel_coordinates", parallel_coordinate_figure(records, score)
+    yield "timeline", timeline_figure(records)
+
+
+def evidence_figures(evidence: Evidence) -> dict[str, CaptionedFigure]:
+    """Return the figures under "contenders", and per label "precision_recall:LABEL",
+    "reliability:LABEL" and "columns:LABEL"; only those there is something to draw for.
+    """
+    figures = {}
+    if evidence.macro_f1 is not None and evidence.contenders:
+        figures["contenders"] = comparison_figure(evidence)
+    for label in evidence.labels:
+        if 0 < label.positives < label.rows:
+            figures[f"precision_recall:{label.label}"] = precision_recall_figure(label)
+        if label.predicted:
+            figures[f"reliability:{label.label}"] = reliability_figure(label)
+        if label.columns:
+            figures[f"columns:{label.label}"] = columns_figure(label)
+    return figures

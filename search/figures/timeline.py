@@ -1,14 +1,14 @@
 """When each trial ran, beside which others: a bar a trial, in as few lanes as hold them."""
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 import plotly.graph_objects as go
 
-from search.figures.shown import PURPLE, Shown, add_key, compact, count, percent
+from search.figures.captioned import PURPLE, CaptionedFigure, add_legend, compact
+from search.figures.words import count, percent
 from search.store.records import TrialRecord
 from trainer.pages.curves import BLUE, GREY, plain_figure
 
@@ -20,7 +20,7 @@ STATE_LOOKS: dict[str, dict[str, object]] = {
     "failed": {"color": PURPLE},
     "lost": {"color": PURPLE, "pattern": {"shape": "/", "bgcolor": PURPLE, "fgcolor": "white"}},
 }
-STATE_KEY = {
+STATE_LEGEND = {
     "complete": ("■", BLUE),
     "pruned": ("■", GREY),
     "failed": ("■", PURPLE),
@@ -38,18 +38,12 @@ class Span:
     end: float
 
 
-def timeline(
-    records: Sequence[TrialRecord], times: Mapping[int, tuple[datetime, datetime]]
-) -> Shown | None:
-    """Draw a bar a trial from its start to its end; None if no trial has both.
-
-    `times` are start and end by number of the trial.
-    """
+def timeline_figure(records: Sequence[TrialRecord]) -> CaptionedFigure | None:
+    """Draw a bar a trial from its start to its end; None if no trial has both."""
     spans = [
-        Span(record, start.timestamp(), max(start, end).timestamp())
+        Span(record, start.timestamp(), max(start, record.ended).timestamp())
         for record in records
-        if record.number in times
-        for start, end in [times[record.number]]
+        if (start := record.started) is not None and record.ended is not None
     ]
     if not spans:
         return None
@@ -66,8 +60,8 @@ def timeline(
         _add_bars(figure, [p for p in placed if p[0].record.state == state], state, seconds)
     for cut in cuts:
         figure.add_vline(x=cut / seconds, line={"color": GREY, "width": 1, "dash": "dot"})
-    add_key(figure, STATE_KEY)
-    return Shown("Timeline", figure, _sentence(spans, max(rows) + 1, total, len(cuts)))
+    add_legend(figure, STATE_LEGEND)
+    return CaptionedFigure("Timeline", figure, _caption(spans, max(rows) + 1, total, len(cuts)))
 
 
 def cut_pauses(spans: Sequence[Span]) -> tuple[list[Span], list[float]]:
@@ -131,18 +125,18 @@ def _add_bars(
     )
 
 
-def _sentence(spans: Sequence[Span], most: int, total: float, pauses: int) -> str:
+def _caption(spans: Sequence[Span], most: int, total: float, pauses: int) -> str:
     side_by_side = f", up to {most} side by side" if most > 1 else ""
-    without = f", {count(pauses, 'pause')} between them cut out (dotted)" if pauses else ""
-    sentence = f"{count(len(spans), 'trial')} in {_duration(total)}{side_by_side}{without}."
+    without = f"; {count(pauses, 'pause')} between them left out (dotted line)" if pauses else ""
+    caption = f"{count(len(spans), 'trial')} in {_duration(total)}{side_by_side}{without}."
     spent = sum(span.end - span.start for span in spans)
     pruned = [span.end - span.start for span in spans if span.record.state == "pruned"]
     if pruned and spent:
-        sentence += (
-            f" Pruned ones are {percent(len(pruned) / len(spans))} of the trials "
-            f"and took {percent(sum(pruned) / spent)} of their time."
+        caption += (
+            f" Of the trials, {percent(len(pruned) / len(spans))} were pruned; "
+            f"they took {percent(sum(pruned) / spent)} of the time."
         )
-    return sentence
+    return caption
 
 
 def _duration(seconds: float) -> str:

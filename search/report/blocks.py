@@ -5,7 +5,7 @@ from html import escape
 
 from plotly.io.json import to_json_plotly
 
-from search.figures.shown import Shown
+from search.figures.captioned import CaptionedFigure
 
 HEIGHT = 450  # plotly's own, in pixels
 
@@ -18,17 +18,17 @@ def section(key: str, title: str, *parts: str) -> str:
     )
 
 
-def figure(key: str, shown: Shown | None, level: int = 3) -> str:
+def figure(key: str, captioned: CaptionedFigure | None, level: int = 3) -> str:
     """Return a figure under a heading, its data beside it to be drawn from; nothing for None."""
-    if shown is None:
+    if captioned is None:
         return ""
-    title, height = escape(shown.title), shown.figure.layout.height or HEIGHT
+    title, height = escape(captioned.title), captioned.figure.layout.height or HEIGHT
     return (
         f"<figure><h{level}>{title}</h{level}>"
         f'<div class="plot" id="plot-{key}" role="img" aria-label="{title}" '
         f'style="min-height: {height}px"></div>'
-        f'<script type="application/json">{to_json_plotly(shown.figure)}</script>'
-        f"<figcaption>{escape(shown.sentence)}</figcaption></figure>"
+        f'<script type="application/json">{to_json_plotly(captioned.figure)}</script>'
+        f"<figcaption>{escape(captioned.caption)}</figcaption></figure>"
     )
 
 

@@ -6,8 +6,8 @@ from html import escape
 from plotly.io.json import to_json_plotly
 
 from search.evidence.evidence import LabelEvidence, LabelTest
-from search.figures.contenders import chosen_cut
-from search.figures.shown import Shown
+from search.figures.captioned import CaptionedFigure
+from search.figures.labels import chosen_cut
 from search.report.blocks import figure, section, tile
 from trainer.pages.html import DASH, breakable, number, percent, table, with_interval
 
@@ -25,7 +25,7 @@ CUT_FIELDS = {
 }
 
 
-def labels_section(labels: list[LabelEvidence], shown: Mapping[str, Shown]) -> str:
+def labels_section(labels: list[LabelEvidence], figures: Mapping[str, CaptionedFigure]) -> str:
     """Return the section of all labels."""
     return section(
         "labels",
@@ -33,7 +33,7 @@ def labels_section(labels: list[LabelEvidence], shown: Mapping[str, Shown]) -> s
         "<p>Thresholds were chosen on the validation rows and held on the test rows; small "
         "numbers are 95&nbsp;% intervals.</p>",
         table(HEADINGS, [_row(place, label) for place, label in enumerate(labels)]),
-        *(_label(place, label, shown) for place, label in enumerate(labels)),
+        *(_label(place, label, figures) for place, label in enumerate(labels)),
     )
 
 
@@ -61,10 +61,10 @@ def _share(positives: int, rows: int) -> str:
     return f"{positives:,} <small>{percent(positives / rows)}</small>" if rows else DASH
 
 
-def _label(place: int, label: LabelEvidence, shown: Mapping[str, Shown]) -> str:
-    curve = shown.get(f"precision_recall:{label.label}")
-    reliability = shown.get(f"reliability:{label.label}")
-    columns = shown.get(f"columns:{label.label}")
+def _label(place: int, label: LabelEvidence, figures: Mapping[str, CaptionedFigure]) -> str:
+    curve = figures.get(f"precision_recall:{label.label}")
+    reliability = figures.get(f"reliability:{label.label}")
+    columns = figures.get(f"columns:{label.label}")
     return (
         f'<section class="label" id="label-{place}" aria-labelledby="label-{place}-title">'
         f'<h3 id="label-{place}-title">{escape(label.label)} '

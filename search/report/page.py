@@ -4,7 +4,7 @@ study -> records, figures, evidence -> sections -> page. The page stands alone: 
 plotly.js are within it, nothing is fetched.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -12,13 +12,12 @@ from string import Template
 
 import optuna
 import plotly.graph_objects as go
-from optuna.trial import TrialState
 from plotly.offline import get_plotlyjs
 
 from search.evidence.evidence import Evidence, stored
-from search.figures.contenders import evidence_figures
-from search.figures.shown import Shown, count, score_name
-from search.figures.study import study_figures
+from search.figures.captioned import CaptionedFigure
+from search.figures.study import evidence_figures, study_figures
+from search.figures.words import count
 from search.report.labels import labels_section
 from search.report.sections import (
     again_section,
@@ -27,8 +26,8 @@ from search.report.sections import (
     search_section,
     trouble_section,
 )
-from search.store.attributes import DEFINITION, DIAGNOSIS
-from search.store.records import TrialRecord, complete, count_states, read_records
+from search.space.objective import in_words
+from search.store.records import StudyRecord, count_states, read_study
 from search.store.storage import load_study, open_storage
 from studies.definition import StudyDefinition
 from trainer.pages.html import STYLE
@@ -52,9 +51,9 @@ def figures(study_name: str, storage: str) -> dict[str, go.Figure]:
     a URL.
     """
     study = load_study(open_storage(storage), study_name)
-    best = next(iter(complete(read_records(study))), None)
-    evidence = None if best is None else stored(study, best.number)
-    return {key: one.figure for key, one in _shown(study, evidence).items()}
+    record = read_study(study)
+    evidence = None if record.best is None else stored(study, record.best.number)
+    return {key: one.figure for key, one in _figures(record, evidence).items()}
 
 
 def write_report(
@@ -64,44 +63,34 @@ def write_report(
 
     `best_folder` is where its best checkpoint lies, to be named in commands.
     """
-    write_whole(path, report_page(study, evidence, best_folder))
+    write_whole(path, report_page(read_study(study), evidence, best_folder))
 
 
-def report_page(study: optuna.Study, evidence: Evidence | None, best_folder: Path) -> str:
+def report_page(study: StudyRecord, evidence: Evidence | None, best_folder: Path) -> str:
     """Return a study's page as HTML; without evidence it tells of the search alone."""
-    records = read_records(study)
-    best = next(iter(complete(records)), None)
-    shown = _shown(study, evidence)
-    score = score_name(study)
-    kept = study.user_attrs.get(DEFINITION)
+    records, best = study.trials, study.best
+    figures = _figures(study, evidence)
+    score = in_words(study.objective)
+    kept = study.definition
     definition = None if kept is None else StudyDefinition.model_validate(kept)
     sections = {
-        "found": found_section(evidence, records, best, score, shown),
-        "labels": "" if evidence is None else labels_section(evidence.labels, shown),
-        "remedies": remedies_section(records, shown),
-        "search": search_section(shown),
-        "trouble": trouble_section(records, _diagnoses(study)),
-        "again": again_section(study.study_name, evidence, best, definition, best_folder),
+        "found": found_section(evidence, records, best, score, figures),
+        "labels": "" if evidence is None else labels_section(evidence.labels, figures),
+        "remedies": remedies_section(records, figures),
+        "search": search_section(figures),
+        "trouble": trouble_section(records),
+        "again": again_section(study.name, evidence, best, definition, best_folder),
     }
-    return _fill(study.study_name, _summary(records, evidence, score), sections)
+    return _fill(study.name, _summary(study, evidence, score), sections)
 
 
-def _shown(study: optuna.Study, evidence: Evidence | None) -> dict[str, Shown]:
-    shown = study_figures(study)
-    return shown if evidence is None else shown | evidence_figures(evidence)
+def _figures(study: StudyRecord, evidence: Evidence | None) -> dict[str, CaptionedFigure]:
+    figures = study_figures(study)
+    return figures if evidence is None else figures | evidence_figures(evidence)
 
 
-def _diagnoses(study: optuna.Study) -> dict[int, str]:
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    return {
-        trial.number: trial.user_attrs[DIAGNOSIS]
-        for trial in trials
-        if DIAGNOSIS in trial.user_attrs
-    }
-
-
-def _summary(records: Sequence[TrialRecord], evidence: Evidence | None, score: str) -> str:
-    counts = count_states(records)
+def _summary(study: StudyRecord, evidence: Evidence | None, score: str) -> str:
+    counts = count_states(study.trials)
     states = ", ".join(f"{n:,} {state}" for state, n in counts.items() if n)
     ended = count(sum(counts.values()), "trial") + (f" ({states})" if states else "")
     words = f"{ended}, searched for the best {score}"

@@ -5,12 +5,13 @@ from html import escape
 from pathlib import Path
 
 from search.evidence.evidence import Evidence
-from search.figures.shown import Shown, count
+from search.figures.captioned import CaptionedFigure
+from search.figures.words import count
 from search.report.blocks import bullets, figure, section, tile
-from search.report.collapses import collapses, failures
-from search.report.reproduce import commands, definition_toml
-from search.report.verdict import compared, flattery, loss_words, verdict, warnings
-from search.store.records import TrialRecord, count_states, remedies
+from search.report.diagnoses import group_failures, group_signs
+from search.report.reproducibility import commands, definition_toml
+from search.report.verdict import compared, flattery, remedy_words, verdict, warnings
+from search.store.records import TrialRecord, count_states, summarise_choices
 from studies.definition import StudyDefinition
 from trainer.pages.html import DASH, breakable, number, table, with_interval
 
@@ -22,7 +23,7 @@ def found_section(
     records: Sequence[TrialRecord],
     best: TrialRecord | None,
     score: str,
-    shown: Mapping[str, Shown],
+    figures: Mapping[str, CaptionedFigure],
 ) -> str:
     """Say what was found and how sure that is."""
     title = "What was found, and how sure that is"
@@ -37,7 +38,7 @@ def found_section(
         return section(
             "found",
             title,
-            f'<p class="verdict">Trial {best.number}, {escape(loss_words(best))}, has the best '
+            f'<p class="verdict">Trial {best.number}, {escape(remedy_words(best))}, has the best '
             f"validated {escape(score)}: {number(best.value)}.</p>",
             "<p>What it is worth on test rows is not kept with the study; <code>raretune report"
             "</code> finds it out.</p>",
@@ -49,7 +50,7 @@ def found_section(
         f"<dl>{''.join(_tiles(evidence, best))}</dl>",
         f"<p>{escape(flattery(evidence, score, sum(count_states(records).values())))}</p>",
         bullets(warnings(evidence), "warnings"),
-        figure("contenders", shown.get("contenders")),
+        figure("contenders", figures.get("contenders")),
         _contenders(evidence),
     )
 
@@ -62,7 +63,8 @@ def _tiles(evidence: Evidence, best: TrialRecord) -> list[str]:
         *tiles,
         tile("Validated macro-F1", number(evidence.validated)),
         tile(
-            f"Best is trial {best.number}", f'<span class="small">{escape(loss_words(best))}</span>'
+            f"Best is trial {best.number}",
+            f'<span class="small">{escape(remedy_words(best))}</span>',
         ),
     ]
 
@@ -84,10 +86,10 @@ def _contenders(evidence: Evidence) -> str:
     return f'<div class="words">{table(headings, rows)}</div>'
 
 
-def remedies_section(records: Sequence[TrialRecord], shown: Mapping[str, Shown]) -> str:
+def remedies_section(records: Sequence[TrialRecord], figures: Mapping[str, CaptionedFigure]) -> str:
     """Say which remedies earned their place."""
     rows, before = [], ""
-    for row in remedies(records):
+    for row in summarise_choices(records):
         name = row.parameter if row.parameter != before else ""
         before = row.parameter
         numbers = (f"{row.trials:,}", number(row.best, 4), number(row.median, 4))
@@ -102,34 +104,37 @@ def remedies_section(records: Sequence[TrialRecord], shown: Mapping[str, Shown])
         "where the loss uses them. A choice that was tried often has had more luck at its best, "
         "so look at the median too.</p>",
         f'<div class="choices">{table(headings, rows)}</div>',
-        *(figure(key, shown.get(key)) for key in ("remedies", "strength", "importances")),
+        *(figure(key, figures.get(key)) for key in ("remedies", "strength", "importances")),
     )
 
 
-def search_section(shown: Mapping[str, Shown]) -> str:
+def search_section(figures: Mapping[str, CaptionedFigure]) -> str:
     """Show how the search went."""
     keys = ("history", "learning_curves", "parallel_coordinates", "timeline")
-    if not shown.keys() & set(keys):
+    if not figures.keys() & set(keys):
         return ""
-    return section("search", "The search", *(figure(key, shown.get(key)) for key in keys))
+    return section("search", "The search", *(figure(key, figures.get(key)) for key in keys))
 
 
-def trouble_section(records: Sequence[TrialRecord], diagnoses: Mapping[int, str]) -> str:
+def trouble_section(records: Sequence[TrialRecord]) -> str:
     """Group the trials that collapsed or failed, and say what to change."""
     signs = [
         (
-            escape(one.trouble.name),
-            f"{escape(one.trouble.meaning)}<small>What helps: {escape(one.trouble.remedy)}</small>",
+            escape(one.text.name),
+            f"{escape(one.text.meaning)}<small>What helps: {escape(one.text.remedy)}</small>",
             _numbers(one.trials),
         )
-        for one in collapses(diagnoses)
+        for one in group_signs(records)
     ]
-    reasons = [("failed", escape(reason), _numbers(trials)) for reason, trials in failures(records)]
+    reasons = [
+        ("failed", escape(reason), _numbers(trials)) for reason, trials in group_failures(records)
+    ]
     notes = []
-    if not diagnoses:
+    diagnosed = sum(record.diagnosis is not None for record in records)
+    if not diagnosed:
         notes.append("No diagnosis is noted with these trials.")
     elif not signs:
-        notes.append(f"None of {count(len(diagnoses), 'diagnosed trial')} shows a sign.")
+        notes.append(f"None of {count(diagnosed, 'diagnosed trial')} shows a sign.")
     if not reasons:
         notes.append("No trial failed.")
     rows = table(("sign", "what it means", "trials"), signs + reasons) if signs + reasons else ""

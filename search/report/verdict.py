@@ -1,7 +1,7 @@
 """What a study found and how sure that is, in plain sentences: no HTML here."""
 
 from search.evidence.evidence import Contender, Evidence, LabelEvidence
-from search.figures.shown import count
+from search.figures.words import count
 from search.space.space import BASELINE
 from search.store.records import TrialRecord
 
@@ -89,7 +89,7 @@ def _few(label: LabelEvidence) -> str:
     return f"{label.label} has few positives: {'; '.join(few)}." if few else ""
 
 
-def loss_words(record: TrialRecord) -> str:
+def remedy_words(record: TrialRecord) -> str:
     """Return a trial's remedy in a few words, by the name of its recipe if it has one."""
     if record.recipe is not None:
         return record.recipe

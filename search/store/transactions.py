@@ -134,6 +134,11 @@ def set_attributes(study: optuna.Study, trial: Trial, attributes: Mapping[str, A
     trial._cached_frozen_trial.user_attrs.update(attributes)
 
 
+def study_attributes(study: optuna.Study) -> dict[str, Any]:
+    """Return a study's system attributes, where optuna-dashboard keeps its notes."""
+    return study._storage.get_study_system_attrs(study._study_id)
+
+
 def set_study_attributes(study: optuna.Study, attributes: Mapping[str, Any]) -> None:
     """Set system attributes of a study, where optuna-dashboard keeps its notes, at once."""
     rdb = database(study)

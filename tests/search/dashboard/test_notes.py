@@ -9,9 +9,10 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy import event
 
 from search.dashboard import notes
-from search.dashboard.notes import annotate, reach, trial_note
+from search.dashboard.notes import annotate, location_options, trial_note
 from search.space.strategy import make_pruner, make_sampler
 from search.store.attributes import DEFINITION
+from search.store.records import read_records
 from search.store.storage import default_url, open_storage, open_study
 from search.store.transactions import database
 from search.waves.optimize import Search
@@ -86,7 +87,7 @@ def test_the_dashboard_reads_a_note_of_every_ended_trial_and_of_the_study(study)
         number = trial.number
         command = f"raretune retrain study --trial {number} --output study-trial-{number}\n"
         assert command in text
-    assert "The known recipe **the guide**." in note(study, study.trials[1])
+    assert "This is the known recipe **the guide**." in note(study, study.trials[1])
     for part in ("clinic.csv", "one, two, three", "macro-F1", "raretune report study"):
         assert part in note(study)
 
@@ -136,7 +137,9 @@ def test_a_trial_that_ends_later_gets_its_note_and_the_study_a_new_one(study, mo
     annotate(study, HERE, URL)
     assert not note(study, running)
     study.tell(running, state=TrialState.FAIL)
-    monkeypatch.setattr(notes, "study_note", lambda study, records, options: f"{len(records)}")
+    monkeypatch.setattr(
+        notes, "study_note", lambda study, evidence, options: f"{len(study.trials)}"
+    )
     annotate(study, HERE, URL)
     assert note(study, running).startswith("**Failed**")
     assert note(study) == str(len(old) + 1)
@@ -169,7 +172,7 @@ def test_a_study_that_raretune_did_not_search_is_left_alone():
 def ended(state, value=None, **attributes):
     study = optuna.create_study()
     study.add_trial(create_trial(state=state, value=value, user_attrs=attributes))
-    return study.trials[0]
+    return read_records(study)[0]
 
 
 def test_a_failed_trial_says_why_and_has_no_command_if_it_never_trained():
@@ -200,7 +203,7 @@ def test_names_that_mean_something_to_markdown_are_shown_as_they_are():
 
 
 def test_commands_find_the_study_from_any_folder_and_hold_no_password(tmp_path):
-    assert reach(Path("runs"), default_url(Path("runs"))) == ""
-    assert reach(tmp_path, default_url(tmp_path)) == f" --workspace {tmp_path}"
-    far = reach(Path("runs"), "postgresql://me:secret@host/db")
+    assert location_options(Path("runs"), default_url(Path("runs"))) == ""
+    assert location_options(tmp_path, default_url(tmp_path)) == f" --workspace {tmp_path}"
+    far = location_options(Path("runs"), "postgresql://me:secret@host/db")
     assert far == " --storage 'postgresql://me:***@host/db'"

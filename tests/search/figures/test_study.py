@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 from plotly.io.json import to_json_plotly
 
-from search.figures.course import MOST_EPOCHS, MOST_LINES
-from search.figures.shown import listed, settings
+from search.figures.learning_curves import MOST_EPOCHS, MOST_LINES
 from search.figures.study import study_figures
 from search.figures.timeline import Span, cut_pauses, lanes
+from search.figures.words import listed, settings_html
 from search.space.space import KNOWN_RECIPES, PLAIN, distributions
 from search.store.attributes import DEFINITION
-from search.store.records import read_records, remedies
+from search.store.records import read_records, read_study, summarise_choices
 from studies.definition import load_definition
 
 SPACE = distributions(load_definition("default", {}))
@@ -33,6 +33,10 @@ NAMES = [
     "timeline",
 ]
 NINE = datetime(2026, 1, 5, 9)
+
+
+def figures_of(study):
+    return study_figures(read_study(study))
 
 
 def study_of(*trials, objective="macro_f1"):
@@ -99,7 +103,7 @@ def study():
 
 @pytest.fixture(scope="module")
 def shown(study):
-    return study_figures(study)
+    return figures_of(study)
 
 
 def traces(shown):
@@ -110,16 +114,16 @@ def test_a_full_study_has_all_figures_in_order_and_each_says_what_to_see(shown):
     assert list(shown) == NAMES
     for one in shown.values():
         assert one.title
-        assert one.sentence.endswith(".")
-        assert "nan" not in one.sentence
+        assert one.caption.endswith(".")
+        assert "nan" not in one.caption
 
 
 def test_figures_of_500_trials_stay_small_and_are_the_same_each_time(study, shown):
     text = to_json_plotly({name: one.figure for name, one in shown.items()})
     assert len(text) < 600_000
-    again = study_figures(study)
+    again = figures_of(study)
     assert json.loads(text) == json.loads(to_json_plotly({n: s.figure for n, s in again.items()}))
-    assert [s.sentence for s in shown.values()] == [s.sentence for s in again.values()]
+    assert [s.caption for s in shown.values()] == [s.caption for s in again.values()]
 
 
 def test_only_the_parallel_coordinates_need_a_width_of_their_own(shown):
@@ -148,8 +152,8 @@ def test_history_marks_every_trial_by_how_it_ended(study, shown):
     assert max(marks["failed"].y) < floor
     for number, name in enumerate(KNOWN_RECIPES):
         assert list(marks[name].x) == [number]
-    assert f"is that of trial {study.best_trial.number}" in shown["history"].sentence
-    assert f"{study.best_value:.4f}" in shown["history"].sentence
+    assert f"was reached by trial {study.best_trial.number}" in shown["history"].caption
+    assert f"{study.best_value:.4f}" in shown["history"].caption
 
 
 def test_a_learning_curve_is_what_the_trial_reported(study, shown):
@@ -164,7 +168,7 @@ def test_of_many_learning_curves_a_choice_is_drawn_with_gaps_between(study, show
     lines = [t for t in shown["learning_curves"].figure.data if t.mode == "lines"]
     numbers = {number for line in lines for number in line.customdata}
     assert len(numbers) == MOST_LINES
-    assert f"Drawn are {MOST_LINES} of " in shown["learning_curves"].sentence
+    assert f"The figure shows {MOST_LINES} of " in shown["learning_curves"].caption
     by_rank = sorted(study.get_trials(states=[TrialState.COMPLETE]), key=lambda t: -t.value)
     assert {t.number for t in by_rank[:20]} <= numbers
     for line in lines:
@@ -175,7 +179,7 @@ def test_of_many_learning_curves_a_choice_is_drawn_with_gaps_between(study, show
 
 def test_a_long_learning_curve_keeps_its_peak_and_its_ends():
     curve = {at: 0.1 + 1e-5 * at for at in range(1, 3001)} | {1234: 0.5}
-    line = traces(study_figures(study_of(trial(0.5, curve=curve)))["learning_curves"])["best"]
+    line = traces(figures_of(study_of(trial(0.5, curve=curve)))["learning_curves"])["best"]
     points = dict(zip(line.x[:-1].tolist(), line.y[:-1].tolist(), strict=True))
     assert len(points) <= MOST_EPOCHS + 1
     assert {1, 1234, 3000} <= points.keys()
@@ -183,19 +187,19 @@ def test_a_long_learning_curve_keeps_its_peak_and_its_ends():
 
 
 def test_remedies_show_the_medians_of_the_records(study, shown):
-    choices = [c for c in remedies(read_records(study)) if c.trials]
+    choices = [c for c in summarise_choices(read_records(study)) if c.trials]
     medians = traces(shown["remedies"])["median"]
     np.testing.assert_allclose(medians.x, [c.median for c in choices], rtol=1e-6)
     dots = [traces(shown["remedies"])[state] for state in ("complete", "pruned")]
     assert sum(len(t.x) for t in dots) == sum(c.trials for c in choices)
     first, second = [c for c in choices if c.parameter == "loss_type"][:2]
     told = f"loss_type {first.choice} {first.best:.4f}, then {second.choice} {second.best:.4f}"
-    assert told in shown["remedies"].sentence
+    assert told in shown["remedies"].caption
 
 
 def test_a_remedy_that_was_not_varied_is_not_compared():
     trials = [trial(0.1), trial(0.2, weight_method="balanced"), trial(0.15, lr=0.002)]
-    ticks = study_figures(study_of(*trials))["remedies"].figure.layout.yaxis.ticktext
+    ticks = figures_of(study_of(*trials))["remedies"].figure.layout.yaxis.ticktext
     assert ticks == ("<b>weight_method</b>", "balanced (1)", "none (2)")
 
 
@@ -212,10 +216,10 @@ def test_strength_shows_a_setting_only_where_it_acts(study, shown):
 def test_strength_tells_the_median_of_the_best_quarter():
     gammas = [0.5, 1.0, 1.5, 2.0, 3.0, 3.5, 4.0, 4.5]
     trials = [trial(0.3 - gamma / 20, loss_type="focal", focal_gamma=gamma) for gamma in gammas]
-    sentence = study_figures(study_of(*trials))["strength"].sentence
+    sentence = figures_of(study_of(*trials))["strength"].caption
     best, others = statistics.median(gammas[:2]), statistics.median(gammas[2:])
-    assert f"focal_gamma acts, the best quarter has a median of {best:.2g}" in sentence
-    assert f"the others of {others:.2g}" in sentence
+    assert f"trials that use focal_gamma, the best quarter has a median of {best:.2g}" in sentence
+    assert f"the others one of {others:.2g}" in sentence
     assert "multiplier" not in sentence
 
 
@@ -225,10 +229,10 @@ def test_the_setting_that_decides_is_the_most_important(study, shown):
     assert bars.x[0] > 50
     assert sum(bars.x) == pytest.approx(100, abs=0.01)
     done = len(study.get_trials(states=[TrialState.COMPLETE]))
-    assert f"Over {done} complete trials, macro-F1 hangs most on lr (" in (
-        shown["importances"].sentence
-    )
-    assert "focal_gamma" in shown["importances"].sentence.partition("Not every trial uses")[2]
+    caption = shown["importances"].caption
+    assert f"best of {done} complete trials by macro-F1 from all of them. Most does lr (" in caption
+    assert "PED-ANOVA" in caption
+    assert "focal_gamma" in caption.partition("Some trials make no use of")[2]
 
 
 def test_parallel_coordinates_hold_the_best_100_and_mark_what_does_not_act(study, shown):
@@ -271,8 +275,8 @@ def test_a_clock_without_pauses_keeps_how_long_trials_took_and_their_order(spans
 def test_a_study_that_rested_for_days_is_shown_without_the_rest():
     rest = 3 * 86_400.0
     trials = [trial(0.1), trial(0.2, begin=20), trial(0.3, begin=rest)]
-    shown = study_figures(study_of(*trials))["timeline"]
-    assert shown.sentence == "3 trials in 36 s, 1 pause between them cut out (dotted)."
+    shown = figures_of(study_of(*trials))["timeline"]
+    assert shown.caption == "3 trials in 36 s; 1 pause between them left out (dotted line)."
     assert list(traces(shown)["complete"].base) == [0, 20, 28]
     assert [line.x0 for line in shown.figure.layout.shapes] == [28]
 
@@ -280,17 +284,17 @@ def test_a_study_that_rested_for_days_is_shown_without_the_rest():
 def test_a_trial_lost_before_a_rest_does_not_fill_it():
     rest = 3 * 86_400.0
     lost = trial(state=TrialState.FAIL, lost="without a word", begin=4, seconds=rest - 4)
-    shown = study_figures(study_of(trial(0.1), lost, trial(0.2, begin=rest)))["timeline"]
-    assert shown.sentence.startswith("3 trials in 16 s, up to 2 side by side, 1 pause")
+    shown = figures_of(study_of(trial(0.1), lost, trial(0.2, begin=rest)))["timeline"]
+    assert shown.caption.startswith("3 trials in 16 s, up to 2 side by side; 1 pause")
     assert list(traces(shown)["lost"].x) == [4]
 
 
 def test_pruning_is_told_by_the_time_it_took():
     trials = [trial(0.2, seconds=30), trial(0.1, TrialState.PRUNED, begin=1, seconds=10)]
-    sentence = study_figures(study_of(*trials))["timeline"].sentence
+    sentence = figures_of(study_of(*trials))["timeline"].caption
     assert sentence == (
         "2 trials in 30 s, up to 2 side by side. "
-        "Pruned ones are 50 % of the trials and took 25 % of their time."
+        "Of the trials, 50 % were pruned; they took 25 % of the time."
     )
 
 
@@ -308,43 +312,44 @@ def test_pruning_is_told_by_the_time_it_took():
     ],
 )
 def test_a_figure_without_data_is_left_out(trials, names):
-    shown = study_figures(study_of(*trials))
+    shown = figures_of(study_of(*trials))
     assert list(shown) == names
-    assert "nan" not in "".join(one.sentence for one in shown.values())
+    assert "nan" not in "".join(one.caption for one in shown.values())
 
 
 def test_one_trial_is_told_in_the_singular():
-    shown = study_figures(study_of(trial(0.2, recipe="plain BCE")))
-    assert shown["history"].sentence == (
-        "The best macro-F1, 0.2000, is that of trial 0 (plain BCE). 1 trial: 1 complete."
+    shown = figures_of(study_of(trial(0.2, recipe="plain BCE")))
+    assert shown["history"].caption == (
+        "The best macro-F1, 0.2000, was reached by trial 0 (plain BCE). 1 trial: 1 complete."
     )
-    assert shown["timeline"].sentence == "1 trial in 8 s."
+    assert shown["timeline"].caption == "1 trial in 8 s."
 
 
 def test_trials_that_are_not_raretunes_own_are_shown_as_far_as_they_are_known():
     bare = [create_trial(state=TrialState.COMPLETE, value=at / 10) for at in range(6)]
     study = optuna.create_study(direction="maximize")
     study.add_trials(bare)
-    shown = study_figures(study)
+    shown = figures_of(study)
     assert list(shown) == ["history", "timeline"]
     assert shown["history"].figure.layout.yaxis.title.text == "score"
 
 
 def test_the_best_is_held_against_plain_bce():
-    shown = study_figures(study_of(trial(0.18, recipe="plain BCE"), trial(0.2, lr=0.002)))
+    shown = figures_of(study_of(trial(0.18, recipe="plain BCE"), trial(0.2, lr=0.002)))
     assert (
-        "0.2000, is that of trial 1, 0.0200 above plain BCE (0.1800)" in shown["history"].sentence
+        "0.2000, was reached by trial 1, 0.0200 above plain BCE (0.1800)"
+        in shown["history"].caption
     )
 
 
 def test_a_users_label_is_escaped_in_figures_and_plain_in_sentences():
-    shown = study_figures(study_of(trial(0.2), objective="f1:a<b"))
+    shown = figures_of(study_of(trial(0.2), objective="f1:a<b"))
     assert shown["history"].figure.layout.yaxis.title.text == "F1 of a&lt;b"
-    assert "The best F1 of a<b, 0.2000" in shown["history"].sentence
+    assert "The best F1 of a<b, 0.2000" in shown["history"].caption
 
 
 def test_settings_name_only_what_acts():
-    told = settings({"loss_type": "bce", "focal_gamma": 2.0, "lr": 0.00123, "num_layers": 0})
+    told = settings_html({"loss_type": "bce", "focal_gamma": 2.0, "lr": 0.00123, "num_layers": 0})
     assert told == "loss_type bce<br>lr 0.00123<br>num_layers 0"
 
 

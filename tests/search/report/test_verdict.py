@@ -1,7 +1,7 @@
 import pytest
 from study_case import make_evidence, make_study
 
-from search.report.verdict import compared, flattery, loss_words, verdict, warnings
+from search.report.verdict import compared, flattery, remedy_words, verdict, warnings
 from search.store.records import read_records
 
 
@@ -59,6 +59,6 @@ def test_a_score_and_a_maximum_are_named_as_what_they_are():
 
 
 def test_a_recipe_goes_by_its_name_and_other_trials_by_their_remedies(records):
-    assert loss_words(records[0]) == "plain BCE"
+    assert remedy_words(records[0]) == "plain BCE"
     config = records[3].config
-    assert loss_words(records[3]).startswith(config["loss_type"])
+    assert remedy_words(records[3]).startswith(config["loss_type"])

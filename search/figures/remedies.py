@@ -1,6 +1,5 @@
-"""What the remedies brought: the score by choice, and over the strength of weights and gamma."""
+"""What the remedies brought: the score of all trials by their choice of each remedy."""
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -8,12 +7,19 @@ from html import escape
 import numpy as np
 import plotly.graph_objects as go
 
-from search.figures.shown import DOT, RING, Shown, add_key, compact, count, scored
-from search.store.records import ChoiceRecord, TrialRecord, acts, remedies, score_of
+from search.figures.captioned import DOT, RING, CaptionedFigure, add_legend, compact, scored
+from search.figures.words import count
+from search.store.records import (
+    ChoiceSummary,
+    TrialRecord,
+    is_active,
+    score_of,
+    summarise_choices,
+)
 from trainer.pages.curves import BLUE, GREY, ORANGE, plain_figure
 
 MARKS = {"pruned": RING, "complete": DOT}
-KEY = {
+LEGEND = {
     "complete": ("●", BLUE),
     "pruned": ("○", GREY),
     "median": ("|", ORANGE),
@@ -22,14 +28,6 @@ KEY = {
 ROW_PIXELS = 24
 SPREAD = 0.6  # of a row's height, for the trials of one choice
 GOLDEN = 0.6180339887  # its multiples, modulo 1, fill [0, 1) evenly
-FEWEST = 4  # trials of which a best quarter can be told from the others
-STRENGTH_AXES: dict[str, dict[str, object]] = {
-    "class_weight_multiplier": {
-        "type": "log",
-        "tickvals": [0.001, 0.01, 0.1, 0.3, 1, 3, 10, 30, 100, 1000],
-    },
-    "focal_gamma": {"nticks": 6},
-}
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class _Row:
     """A choice of a remedy with its trials, and its place from top to bottom."""
 
     place: float
-    choice: ChoiceRecord
+    choice: ChoiceSummary
     trials: list[TrialRecord]
 
     @property
@@ -45,14 +43,14 @@ class _Row:
         return [score_of(record) for record in self.trials]
 
 
-def remedy_figure(records: Sequence[TrialRecord], score: str) -> Shown | None:
+def remedy_figure(records: Sequence[TrialRecord], score: str) -> CaptionedFigure | None:
     """Draw the score of all trials by their choice of each remedy; None if nothing was chosen.
 
-    A remedy with one choice only is left out, and so are trials in which it does not act.
+    A remedy with one choice only is left out, and so are trials in which it is not active.
     """
     shown = scored(records)
-    groups: dict[str, list[ChoiceRecord]] = {}
-    for choice in remedies(shown):
+    groups: dict[str, list[ChoiceSummary]] = {}
+    for choice in summarise_choices(shown):
         groups.setdefault(choice.parameter, []).append(choice)
     chosen = [group for group in groups.values() if len(group) > 1]
     if not chosen:
@@ -68,16 +66,17 @@ def remedy_figure(records: Sequence[TrialRecord], score: str) -> Shown | None:
     for state in MARKS:
         _add_strips(figure, rows, state)
     _add_medians(figure, rows)
-    add_key(figure, KEY)
-    sentence = (
+    add_legend(figure, LEGEND)
+    caption = (
         f"Best {score} by choice: {'; '.join(map(_best_two, chosen))}. "
-        "Medians (orange) hang less on luck than the best; a choice counts only where it acts."
+        "The median (orange) depends less on luck than the best. Trials that make no use of a "
+        "setting are left out."
     )
-    return Shown("What the remedies brought", figure, sentence)
+    return CaptionedFigure("What the remedies brought", figure, caption)
 
 
 def _rows(
-    groups: Sequence[Sequence[ChoiceRecord]], records: Sequence[TrialRecord]
+    groups: Sequence[Sequence[ChoiceSummary]], records: Sequence[TrialRecord]
 ) -> tuple[list[_Row], dict[float, str]]:
     """Return the rows of all groups from top to bottom, and the headings by their place."""
     rows, headings, place = [], {}, 0.0
@@ -87,7 +86,7 @@ def _rows(
         for choice in group:
             place += 1
             trials = [r for r in records if r.config.get(parameter) == choice.choice]
-            rows.append(_Row(place, choice, [r for r in trials if acts(parameter, r.config)]))
+            rows.append(_Row(place, choice, [r for r in trials if is_active(parameter, r.config)]))
         place += 1.3
     return rows, headings
 
@@ -139,66 +138,8 @@ def _add_medians(figure: go.Figure, rows: Sequence[_Row]) -> None:
     )
 
 
-def _best_two(group: Sequence[ChoiceRecord]) -> str:
+def _best_two(group: Sequence[ChoiceSummary]) -> str:
     first, second = group[:2]
     return (
         f"{first.parameter} {first.choice} {first.best:.4f}, then {second.choice} {second.best:.4f}"
-    )
-
-
-def strength_figure(records: Sequence[TrialRecord], score: str) -> Shown | None:
-    """Draw the score over the multiplier of class weights and over the gamma of focal losses.
-
-    Only trials in which they act; None if there are too few of them or they are all alike.
-    """
-    panels = {}
-    for parameter in STRENGTH_AXES:
-        found = [r for r in scored(records) if parameter in r.config and acts(parameter, r.config)]
-        if len(found) >= FEWEST and len({r.config[parameter] for r in found}) > 1:
-            panels[parameter] = found
-    if not panels:
-        return None
-    figure = plain_figure("", escape(score))
-    figure.update_layout(height=320)
-    plain_axis = figure.layout.xaxis.to_plotly_json()
-    share = 1 / len(panels)
-    for number, (parameter, found) in enumerate(panels.items()):
-        _add_panel(figure, found, parameter, f"x{number + 1}")
-        axis = {**plain_axis, "title": {"text": parameter, "standoff": 8}, "tickangle": 0}
-        axis |= STRENGTH_AXES[parameter]
-        figure.layout[f"xaxis{number + 1}"] = axis
-        figure.layout[f"xaxis{number + 1}"].domain = [number * share, (number + 0.92) * share]
-    add_key(figure, KEY)
-    sentence = " ".join(_quarter(parameter, found) for parameter, found in panels.items())
-    return Shown("How strong the remedies should be", figure, sentence)
-
-
-def _add_panel(
-    figure: go.Figure, records: Sequence[TrialRecord], parameter: str, axis: str
-) -> None:
-    for state, look in MARKS.items():
-        found = [record for record in records if record.state == state]
-        if not found:
-            continue
-        figure.add_scatter(
-            x=compact(record.config[parameter] for record in found),
-            y=compact(score_of(record) for record in found),
-            customdata=[f"trial {r.number} ({r.config.get('loss_type')})" for r in found],
-            xaxis=axis,
-            name=state,
-            mode="markers",
-            marker=look,
-            hovertemplate=f"%{{customdata}}<br>{parameter} %{{x:.3g}}<br>%{{y:.4f}}<extra></extra>",
-        )
-
-
-def _quarter(parameter: str, records: Sequence[TrialRecord]) -> str:
-    """Say how strong the best quarter of these trials is, and how strong the others are."""
-    ranked = sorted(records, key=lambda record: -score_of(record))
-    strengths = [record.config[parameter] for record in ranked]
-    best = strengths[: len(ranked) // 4]
-    others = strengths[len(ranked) // 4 :]
-    return (
-        f"Of {len(ranked)} trials in which {parameter} acts, the best quarter has a median of "
-        f"{statistics.median(best):.2g}, the others of {statistics.median(others):.2g}."
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from search.report.reproduce import commands, definition_toml
+from search.report.reproducibility import commands, definition_toml
 from studies.definition import bundled_names, load_definition
 
 

@@ -4,15 +4,16 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from search.figures.shown import Shown, compact, count, scored
-from search.store.records import TrialRecord, acts, complete, score_of
+from search.figures.captioned import CaptionedFigure, compact, scored
+from search.figures.words import count
+from search.store.records import TrialRecord, complete, is_active, score_of
 from trainer.config import CLASS_WEIGHT_METHODS, LOSS_TYPES, WEIGHT_METHODS
 from trainer.pages.curves import BLUE, GREY, ORANGE, plain_figure
 
 MOST_LINES = 100
 PIXELS = 1000  # wide enough for nine axes
 MOST_TICKS = 8
-IDLE = "-"  # the tick of what does not act in a trial
+IDLE = "-"  # the tick of what is not active in a trial
 SHORT = {"weighted_bce": "weighted", "very_aggressive": "very aggr.", "inverse_sqrt": "inv. sqrt"}
 LOG_TICKS = [mark * 10.0**power for power in range(-7, 4) for mark in (1, 2, 5)]
 FONT = {"size": 12, "color": GREY}
@@ -32,7 +33,9 @@ KEYS = {
 Dimension = dict[str, Any]
 
 
-def parallel_figure(records: Sequence[TrialRecord], score: str) -> Shown | None:
+def parallel_coordinate_figure(
+    records: Sequence[TrialRecord], score: str
+) -> CaptionedFigure | None:
     """Draw the best trials over all settings that differ among them; None if none does.
 
     Of all figures this one alone has a fixed width.
@@ -54,7 +57,9 @@ def parallel_figure(records: Sequence[TrialRecord], score: str) -> Shown | None:
         labelside="top",
     )
     figure.update_layout(width=PIXELS, height=380, margin={"l": 60, "r": 50, "t": 44, "b": 16})
-    return Shown("How the best trials combine them", figure, _sentence(shown, ranked, score))
+    return CaptionedFigure(
+        "How the best trials combine them", figure, _caption(shown, ranked, score)
+    )
 
 
 def _dimensions(records: Sequence[TrialRecord]) -> list[Dimension]:
@@ -74,8 +79,8 @@ def _dimensions(records: Sequence[TrialRecord]) -> list[Dimension]:
 def _choices(
     records: Sequence[TrialRecord], key: str, label: str, order: Iterable[str]
 ) -> Dimension:
-    """Return an axis of the choices that occur, in this order, those that don't act first."""
-    chosen = [r.config[key] if acts(key, r.config) else IDLE for r in records]
+    """Return an axis of the choices that occur, in this order, inactive ones first."""
+    chosen = [r.config[key] if is_active(key, r.config) else IDLE for r in records]
     ticks = [choice for choice in (IDLE, *order) if choice in chosen]
     return {
         "label": label,
@@ -88,13 +93,13 @@ def _choices(
 def _numbers(
     records: Sequence[TrialRecord], key: str, label: str, scale: Callable[[float], float]
 ) -> Dimension:
-    """Return an axis of numbers on this scale; those that don't act are a step below the lowest."""
-    known = sorted({r.config[key] for r in records if acts(key, r.config)})
+    """Return an axis of numbers on this scale; inactive ones are a step below the lowest."""
+    known = sorted({r.config[key] for r in records if is_active(key, r.config)})
     if not known:
         return {"label": label, "values": compact([0.0])}
     low, high = scale(known[0]), scale(known[-1])
     below = low - 0.15 * ((high - low) or 1.0)
-    values = [scale(r.config[key]) if acts(key, r.config) else below for r in records]
+    values = [scale(r.config[key]) if is_active(key, r.config) else below for r in records]
     marked = known if len(known) <= MOST_TICKS else _marks(known[0], known[-1], scale)
     ticks = {scale(mark): f"{mark:g}" for mark in marked}
     if below in values:
@@ -115,10 +120,10 @@ def _marks(low: float, high: float, scale: Callable[[float], float]) -> list[flo
     return [at * step for at in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _sentence(shown: Sequence[TrialRecord], ranked: Sequence[TrialRecord], score: str) -> str:
+def _caption(shown: Sequence[TrialRecord], ranked: Sequence[TrialRecord], score: str) -> str:
     which = f"the best {len(shown)} of " if len(shown) < len(ranked) else ""
     return (
         f"A line is a trial: {which}{count(len(ranked), 'complete trial')}, {score} from "
         f"{score_of(shown[-1]):.4f} (grey) to {score_of(shown[0]):.4f} (orange); at a {IDLE} "
-        "passes a trial in which that setting does not act. Drag along an axis to choose lines."
+        "passes a trial that makes no use of that setting. Drag along an axis to select lines."
     )

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from study_case import HOSTILE, LABELS, make_evidence
 
-from search.figures.contenders import chosen_cut, evidence_figures
+from search.figures.labels import chosen_cut
+from search.figures.study import evidence_figures
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_columns_come_in_order_with_names_that_are_no_markup(figures):
     figure = figures[f"columns:{HOSTILE}"].figure
     assert list(figure.data[0].x) == sorted(figure.data[0].x, reverse=True)
     assert all("<" not in text for text in figure.layout.yaxis.ticktext)
-    assert figures[f"columns:{HOSTILE}"].sentence.startswith(f"Shuffling age{HOSTILE}")
+    assert figures[f"columns:{HOSTILE}"].caption.startswith(f"Shuffling age{HOSTILE}")
 
 
 def test_without_test_rows_nothing_is_held_against_each_other(evidence):
