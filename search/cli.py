@@ -4,10 +4,44 @@ Nothing heavy is imported here: a command imports what it needs when it runs.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from search.commands.options import (
+    Action,
+    AsCsv,
+    Bundled,
+    CsvOutput,
+    Definition,
+    Example,
+    Folder,
+    Fork,
+    Host,
+    Moved,
+    Name,
+    Opened,
+    Output,
+    Page,
+    Port,
+    Refit,
+    Repair,
+    Rows,
+    Seed,
+    Seeds,
+    SeedsEach,
+    Set,
+    Stack,
+    Storage,
+    Study,
+    Table,
+    TableSeed,
+    TestSize,
+    Timeout,
+    Top,
+    Trial,
+    Trials,
+    ValSize,
+    Workers,
+)
 from search.workspace import Place, Workspace
 from trainer.commands.cli import (
     COMMANDS,
@@ -18,7 +52,6 @@ from trainer.commands.cli import (
     Json,
     Labels,
     Sequence,
-    flag,
     make_app,
     run_app,
 )
@@ -27,50 +60,39 @@ from trainer.errors import ConfigError
 app = make_app("raretune", "Find the remedy for severe class imbalance that works on your table.")
 
 
-Folder = Annotated[Path, flag("workspace", "Folder for studies and checkpoints; runs.")]
-Storage = Annotated[str | None, flag("storage", "Database URL; WORKSPACE/studies.db by default.")]
-Study = Annotated[str, typer.Argument(help="Name of the study.")]
-Trial = Annotated[int | None, flag("trial", "Number of the trial; the best by default.")]
-Output = Annotated[Path, flag("output", "Folder for the checkpoint.")]
-Moved = Annotated[Path | None, flag("csv", "Where the study's table is now, if it has moved.")]
 RUNS = Path("runs")
 
 
 @app.command()
 def search(
-    study: Annotated[
-        str, typer.Argument(help="Bundled study or TOML file; default suits any --csv.")
-    ] = "default",
-    csv: Annotated[
-        Path | None, flag("csv", "Table: .csv, .csv.gz or .parquet.", "--csv_path", "--csv-path")
-    ] = None,
+    study: Definition = "default",
+    csv: Table = None,
     label: Labels = None,
     group: Group = None,
     sequence: Sequence = None,
     drop: Drop = None,
     id_: Id = None,
-    val_size: Annotated[float | None, flag("val_size", "Share of rows to validate on.")] = None,
-    test_size: Annotated[
-        float | None, flag("test_size", "Share of rows locked for test; 0: none.")
-    ] = None,
-    trials: Annotated[int | None, flag("trials", "Trials of the study in all.")] = None,
-    timeout: Annotated[float | None, flag("timeout", "Seconds after which to end.")] = None,
-    stack: Annotated[int | None, flag("stack", "Trials that train side by side.")] = None,
-    workers: Annotated[int | None, flag("workers", "Processes that share the study.")] = None,
-    seed: Annotated[int | None, flag("seed", "Seed of split, search and trials.")] = None,
-    settings: Annotated[
-        list[str] | None, flag("set", "KEY=VALUE of the definition, as space.lr.high=0.003.")
-    ] = None,
+    val_size: ValSize = None,
+    test_size: TestSize = None,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    stack: Stack = None,
+    workers: Workers = None,
+    seed: Seed = None,
+    settings: Set = None,
     storage: Storage = None,
-    name: Annotated[str | None, flag("name", "Name of the study.")] = None,
-    fork: Annotated[
-        str | None, flag("fork", "Begin with the trials of this study that fit the new space.")
-    ] = None,
+    name: Name = None,
+    fork: Fork = None,
     workspace: Folder = RUNS,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Search for the best remedy, export the best trial, look at the test rows once."""
+    """Search for the remedy that works best on a table.
+
+    Its best trial is exported to WORKSPACE/STUDY/best and scored once on the test rows; a report
+    is written. The same command again goes on with the study. A TOML file, and some bundled
+    studies, have other defaults than those named below.
+    """
     if workers is not None and workers > 1:
         from search.waves.forkserver import warm_up
 
@@ -114,18 +136,20 @@ for command in COMMANDS:
 def retrain(
     study: Study,
     output: Output,
-    trial: Trial = None,
-    refit: Annotated[
-        str | None, flag("refit", "all: train on train and validation rows besides.")
-    ] = None,
-    seeds: Annotated[int, flag("seeds", "Repeat over so many fresh seeds.")] = 1,
+    trial: Trial = "best",
+    refit: Refit = None,
+    seeds: Seeds = 1,
     csv: Moved = None,
     workspace: Folder = RUNS,
     storage: Storage = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Train a trial alone and say whether it came out bit for bit the same."""
+    """Train a trial again and compare it with what was stored.
+
+    It trains alone, from the settings and the seed in the database, and it is said whether every
+    bit came out the same.
+    """
     from search.commands.retrain import retrain as run
 
     place = Place(study, Workspace(workspace), storage, csv, device)
@@ -135,15 +159,19 @@ def retrain(
 @app.command()
 def confirm(
     study: Study,
-    top: Annotated[int, flag("top", "How many of the best trials.")] = 5,
-    seeds: Annotated[int, flag("seeds", "How many fresh seeds each.")] = 5,
+    top: Top = 5,
+    seeds: SeedsEach = 5,
     csv: Moved = None,
     workspace: Folder = RUNS,
     storage: Storage = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Train the best trials over fresh seeds; the winner by the mean is no luck."""
+    """Train the best trials again with new seeds.
+
+    The best score of a search is partly luck. A mean over new seeds is not, and the trial with the
+    best mean is named.
+    """
     from search.commands.confirm import confirm as run
 
     place = Place(study, Workspace(workspace), storage, csv, device)
@@ -154,13 +182,13 @@ def confirm(
 def export(
     study: Study,
     output: Output,
-    trial: Trial = None,
+    trial: Trial = "best",
     csv: Moved = None,
     workspace: Folder = RUNS,
     storage: Storage = None,
     device: Device = "auto",
 ) -> None:
-    """Write a trial's checkpoint."""
+    """Write a trial's checkpoint to a folder."""
     from search.commands.export import export as run
 
     run(Place(study, Workspace(workspace), storage, csv, device), output, trial)
@@ -169,12 +197,12 @@ def export(
 @app.command()
 def trials(
     study: Study,
-    csv: Annotated[bool, flag("csv", "Print CSV, as without any flag; not with --json.")] = False,
+    csv: AsCsv = False,
     json: Json = False,
     workspace: Folder = RUNS,
     storage: Storage = None,
 ) -> None:
-    """Print a study's ended trials, one row each."""
+    """Print the trials of a study that have ended, one row each."""
     if csv and json:
         raise ConfigError("--csv and --json exclude each other; keep one")
     from search.commands.trials import trials as run
@@ -186,7 +214,7 @@ def trials(
 def best(
     study: Study, json: Json = False, workspace: Folder = RUNS, storage: Storage = None
 ) -> None:
-    """Print a study's best trial."""
+    """Print a study's best trial and its settings."""
     from search.commands.trials import best as run
 
     run(Place(study, Workspace(workspace), storage), as_json=json)
@@ -195,15 +223,16 @@ def best(
 @app.command()
 def report(
     study: Study,
-    output: Annotated[
-        Path | None, flag("output", "Page to write; WORKSPACE/STUDY/report.html by default.")
-    ] = None,
+    output: Page = None,
     csv: Moved = None,
     workspace: Folder = RUNS,
     storage: Storage = None,
     device: Device = "auto",
 ) -> None:
-    """Write a study as one HTML page: what was found, how sure that is, how to repeat it."""
+    """Write a study as one HTML page.
+
+    It says what was found, how sure that is and how to repeat it, and needs no network.
+    """
     from search.commands.report import report as run
 
     run(Place(study, Workspace(workspace), storage, csv, device), output)
@@ -211,15 +240,16 @@ def report(
 
 @app.command()
 def dashboard(
-    study: Annotated[str | None, typer.Argument(help="Study to show; all by default.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes any free one.")] = 8080,
-    host: Annotated[str, flag("host", "Address to serve at; 127.0.0.1, this machine only.")] = (
-        "127.0.0.1"
-    ),
+    study: Opened = None,
+    port: Port = 8080,
+    host: Host = "127.0.0.1",
     workspace: Folder = RUNS,
     storage: Storage = None,
 ) -> None:
-    """Serve optuna-dashboard over the workspace's studies, also while they are searched."""
+    """Show a workspace's studies in a browser.
+
+    Serves optuna-dashboard until Ctrl-C, also while studies are being searched.
+    """
     from search.dashboard.serve import dashboard as run
 
     run(study, workspace, storage, host=host, port=port)
@@ -227,10 +257,13 @@ def dashboard(
 
 @app.command()
 def studies(
-    action: Annotated[str, typer.Argument(help="list, or show NAME.")] = "list",
-    name: Annotated[str | None, typer.Argument(help="Bundled study.")] = None,
+    action: Action = "list",
+    name: Bundled = None,
 ) -> None:
-    """List the bundled studies, or print one as a starting point."""
+    """List the bundled studies, or print one.
+
+    What is printed is a whole definition in TOML: save it to a file to start one of your own from.
+    """
     from search.commands.studies import studies as run
 
     run(action, name)
@@ -238,12 +271,12 @@ def studies(
 
 @app.command()
 def doctor(
-    repair: Annotated[bool, flag("repair", "Fail and retry the trials of dead processes.")] = False,
+    repair: Repair = False,
     workspace: Folder = RUNS,
     storage: Storage = None,
     json: Json = False,
 ) -> None:
-    """Check database, trials, checkpoints and versions."""
+    """Check the database, the checkpoints, the disk and this machine."""
     from search.commands.doctor import doctor as run
 
     run(Workspace(workspace), storage, repair=repair, as_json=json)
@@ -251,12 +284,12 @@ def doctor(
 
 @app.command()
 def example(
-    table: Annotated[str, typer.Argument(help="nafld (real) or mesa (synthetic).")],
-    output: Annotated[Path, flag("output", "CSV to write.")],
-    rows: Annotated[int | None, flag("rows", "Rows of the synthetic table.")] = None,
-    seed: Annotated[int, flag("seed", "Seed of the synthetic table.")] = 0,
+    table: Example,
+    output: CsvOutput,
+    rows: Rows = None,
+    seed: TableSeed = 0,
 ) -> None:
-    """Write a bundled example table."""
+    """Write a bundled example table to a CSV file."""
     from search.commands.studies import example as run
 
     run(table, output, rows=rows, seed=seed)

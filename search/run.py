@@ -20,15 +20,16 @@ from trainer.checkpoint import Checkpoint
 class Outcome:
     """What a search found. `checkpoint` is None if no trial ended complete.
 
-    `stopped` says why the search gave up, if it did.
+    `unfinished` is whether trials of the budget are left; `gave_up` says why the search ended
+    before, if it did so by itself.
     """
 
     session: Session
     records: list[TrialRecord]
     checkpoint: Checkpoint | None
     seconds: float
-    stopped_early: bool
-    stopped: str
+    unfinished: bool
+    gave_up: str
 
     @property
     def best(self) -> TrialRecord | None:
@@ -73,6 +74,6 @@ def _search(
         records=read_records(study),
         checkpoint=checkpoint,
         seconds=time.monotonic() - started,
-        stopped_early=progress.done < progress.total,
-        stopped=progress.stopped,
+        unfinished=progress.done < progress.total,
+        gave_up=progress.gave_up,
     )

@@ -15,7 +15,7 @@ def build_example(name: str, *, rows: int | None = None, seed: int = 0) -> pd.Da
     """Build an example table; `rows` and `seed` are for the synthetic mesa. Raises ConfigError."""
     if name == "nafld":
         if rows is not None:
-            raise ConfigError("nafld is a real table of 17,549 rows; leave --rows away")
+            raise ConfigError("nafld is a real table of 17,549 rows; give --rows with mesa only")
         return nafld.build()
     if name == "mesa":
         return mesa.build(rows=2000 if rows is None else rows, seed=seed)

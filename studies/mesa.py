@@ -59,6 +59,8 @@ WAKE, REM = 0, 5
 AFTER_END = -1
 LEAVE_RATE = np.array([0.20, 0.35, 0.09, 0.10, 0.06, 0.05])  # per epoch, by stage
 
+MOST_ROWS = 1_000_000  # some 30 GB in memory
+
 
 def build(rows: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Make the table: `rows` synthetic sleepers by 17 columns; the same seed gives the same table.
@@ -81,10 +83,14 @@ def build(rows: int = 2000, seed: int = 0) -> pd.DataFrame:
                                        0 awake, 1 to 4 the stage, 5 REM
 
     Raises:
-        ConfigError: rows < 1.
+        ConfigError: rows < 1 or > MOST_ROWS.
     """
     if rows < 1:
         raise ConfigError(f"rows of the mesa example must be 1 or more, got {rows}; raise it")
+    if rows > MOST_ROWS:
+        raise ConfigError(
+            f"rows of the mesa example must be {MOST_ROWS:,} or less, got {rows:,}; lower it"
+        )
     rng = np.random.default_rng(seed)
     traits = {name: rng.standard_normal(rows) for name in TRAITS}
     stages = draw_stages(traits, rng)

@@ -45,7 +45,7 @@ class Range(Strict):
         if self.log and self.low <= 0:
             raise ValueError(f"a log range must start above 0, got low = {self.low:g}")
         if self.log and self.step is not None:
-            raise ValueError("log and step exclude each other; leave one away")
+            raise ValueError("log and step exclude each other; keep one of them")
         if self.step is not None and not math.isclose(self._steps, round(self._steps)):
             raise ValueError(f"high must be low and a number of steps, got step = {self.step:g}")
         return self

@@ -111,7 +111,12 @@ def searched_session(table_csv, tmp_path_factory):
         experiment = prepare_experiment(
             table_csv, roles, SplitSettings(0.2, 0.2, 0), torch.device("cpu")
         )
-        table = {"csv": table_csv, "labels": list(roles.labels), "group": "family"}
+        table = {
+            "csv": table_csv,
+            "labels": list(roles.labels),
+            "group": "family",
+            "id": ["person"],
+        }
         definition = load_definition("default", {"name": name, "table": table, **settings})
         workspace = Workspace(workspace)
         session = Session(definition, experiment, workspace, workspace.url)

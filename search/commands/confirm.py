@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table as Grid
 from rich.text import Text
 
-from search.commands.retrain import seeds_json
+from search.commands.retrain import check_count, seeds_json
 from search.reopen import reopen
 from search.retrain import OverSeeds, over_seeds
 from search.session import Session
@@ -22,8 +22,8 @@ from trainer.errors import ConfigError
 @one_thread()
 def confirm(place: Place, *, top: int, seeds: int, as_json: bool) -> None:
     """Train the best trials over fresh seeds and name the winner by the mean."""
-    if top < 1 or seeds < 1:
-        raise ConfigError("--top and --seeds must be at least 1")
+    check_count("--top", top)
+    check_count("--seeds", seeds)
     study, session = reopen(place)
     leaders = complete(read_records(study))[:top]
     if not leaders:

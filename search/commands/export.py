@@ -13,11 +13,11 @@ from trainer.commands.device import one_thread
 
 
 @one_thread()
-def export(place: Place, output: Path, number: int | None) -> None:
+def export(place: Place, output: Path, trial: str) -> None:
     """Write a trial's checkpoint: the one kept, or trained again to the same bits."""
     check_replaceable(output)
     study, session = reopen(place)
-    record = pick(read_records(study), number)
+    record = pick(read_records(study), trial)
     shelf = Shelf(study, session.shelf_folder)
     save_checkpoint(output, checkpoint_of(session, study, shelf, record))
     print(f"trial {record.number} of {place.name} written to {output}")

@@ -17,12 +17,14 @@ from trainer.commands.device import one_thread
 from trainer.commands.terminal import label_grid, result_console, score_sentence
 from trainer.errors import ConfigError
 
+MOST = 1000  # seeds, or trials, that are trained again
+
 
 @one_thread()
 def retrain(
     place: Place,
     output: Path,
-    number: int | None,
+    trial: str,
     *,
     refit_rows: str | None,
     seeds: int,
@@ -31,9 +33,10 @@ def retrain(
     """Train a trial alone, compare with what was stored, and write its checkpoint."""
     if refit_rows not in (None, "all"):
         raise ConfigError(f"--refit {refit_rows!r} is not known; the only choice is all")
+    check_count("--seeds", seeds)
     check_replaceable(output)
     study, session = reopen(place)
-    record = pick(read_records(study), number)
+    record = pick(read_records(study), trial)
     again = train_again(session, record)
     checkpoint = again.checkpoint if refit_rows is None else refit(session, record)
     save_checkpoint(output, checkpoint)
@@ -82,6 +85,12 @@ def _scores(checkpoint: Checkpoint, spread: OverSeeds | None) -> list[str]:
         macro = test["intervals"]["macro"]["f1"]
         lines.append(score_sentence("Test", test["macro_f1"], macro) + ".")
     return lines
+
+
+def check_count(flag: str, count: int) -> None:
+    """Refuse a number of trainings that is none, or that no one would wait for."""
+    if not 1 <= count <= MOST:
+        raise ConfigError(f"{flag} must be from 1 to {MOST}, got {count}")
 
 
 def seeds_json(one: OverSeeds) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from search.session import Session, prepare
 from search.store.complaints import without_password
 from search.store.records import count_states
 from search.waves.searching import open_session_study
+from search.waves.workers import affordable
 from search.workspace import Place, Workspace
 from studies.definition import StudyDefinition, load_definition
 from studies.settings import parse_settings
@@ -41,7 +42,7 @@ def search(
     as_json: bool,
 ) -> None:
     """Run a search and print what it found."""
-    definition = _definition(study, _given(overrides), parse_settings(settings))
+    definition = _bounded(_definition(study, _given(overrides), parse_settings(settings)))
     with interruptible() as interrupt:
         session = prepare(definition, workspace, storage, device)
         remark_on_speed(session.experiment.data.device.type)
@@ -56,8 +57,8 @@ def search(
         print_outcome(console, outcome)
         if page := report_after(outcome):
             console.print(Text(f"Report: {page}"), soft_wrap=True)
-    if outcome.stopped:
-        raise RaretuneError(f"the search gave up: {outcome.stopped}; change the space or the data")
+    if outcome.gave_up:
+        raise RaretuneError(f"the search gave up: {outcome.gave_up}; change the space or the data")
 
 
 def _fork(session: Session, name: str) -> None:
@@ -90,6 +91,18 @@ def _definition(
         stem = re.sub(r"(\.csv)?(\.gz)?(\.parquet)?$", "", csv.name)
         overrides["name"] = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "study"
     return load_definition(study, overrides, settings)
+
+
+def _bounded(definition: StudyDefinition) -> StudyDefinition:
+    """Start no more workers than help, and say so."""
+    workers, why = affordable(definition.workers, definition.budget.trials)
+    if workers == definition.workers:
+        return definition
+    print(
+        f"{workers} workers are started, not {definition.workers}, for {why}",
+        file=sys.stderr,
+    )
+    return definition.model_copy(update={"workers": workers})
 
 
 def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:

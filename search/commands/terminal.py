@@ -245,7 +245,7 @@ def _verdict(outcome: Outcome) -> Text:
         "Next:",
         f"  raretune predict {folder} --csv NEW.csv --output predictions.csv",
     ]
-    if outcome.stopped_early:
+    if outcome.unfinished:
         lines.append("  the same command again goes on with the study")
     else:
         lines.append("  the same command with a larger --trials goes on with the study")

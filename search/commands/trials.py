@@ -48,7 +48,7 @@ def _flat(record: TrialRecord) -> dict[str, Any]:
 
 def best(place: Place, *, as_json: bool) -> None:
     """Print a study's best trial."""
-    record = pick(read_records(open_study_at(place)), None)
+    record = pick(read_records(open_study_at(place)), "best")
     found = {
         "study": place.name,
         "number": record.number,
@@ -67,14 +67,19 @@ def best(place: Place, *, as_json: bool) -> None:
     result_console().print(Text("\n".join(lines)), soft_wrap=True)
 
 
-def pick(records: Sequence[TrialRecord], number: int | None) -> TrialRecord:
-    """Return the trial of a number, or the best complete one; raises ConfigError."""
-    if number is None:
+def pick(records: Sequence[TrialRecord], trial: str) -> TrialRecord:
+    """Return the trial of a number, or the best complete one for "best"; raises ConfigError."""
+    if trial == "best":
         ranked = complete(records)
         if not ranked:
-            raise ConfigError("no trial of this study is complete yet; search on, or name --trial")
+            raise ConfigError(
+                "no trial of this study is complete yet; search on, or name one with --trial NUMBER"
+            )
         return ranked[0]
+    if not trial.isdecimal():
+        raise ConfigError(f"--trial {trial!r} is neither a trial's number nor the word best")
     for record in records:
-        if record.number == number:
+        if record.number == int(trial):
             return record
-    raise ConfigError(f"no trial {number} has ended in this study; it has {len(records)} trials")
+    ended = f"the ended ones are numbered up to {records[-1].number}" if records else "none has"
+    raise ConfigError(f"no trial {int(trial)} has ended in this study; {ended}")

@@ -81,7 +81,7 @@ class Search:
             trials = self.study.get_trials(deepcopy=False)
             self.progress.tally(trials)
             if reason := run_of_failures(trials):
-                self.progress.stopped = reason
+                self.progress.gave_up = reason
                 break
         give_back(self.study, [asked.trial for asked in self._held])
         self.progress.count(self.study)

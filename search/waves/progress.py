@@ -21,8 +21,8 @@ class Progress:
 
     A trial that failed by itself counts as done, one that was lost with its process does not. Of
     running trials, `peaks` has the best objective so far and `configs` the config, where known.
-    `timeout` are the seconds after which the search ends, 0 for none. `stopped` says why a search
-    gave up, if it did.
+    `timeout` are the seconds after which the search ends, 0 for none. `gave_up` says why a search
+    did so, if it did.
     """
 
     total: int
@@ -38,7 +38,7 @@ class Progress:
     peaks: dict[int, float] = field(default_factory=dict)
     configs: dict[int, Config] = field(default_factory=dict)
     model_epochs: int = 0
-    stopped: str = ""
+    gave_up: str = ""
 
     @property
     def done(self) -> int:

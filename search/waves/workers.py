@@ -7,12 +7,14 @@ more, and another worker takes its place.
 
 import math
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 
 import optuna
+import psutil
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
@@ -27,7 +29,28 @@ from studies.definition import StudyDefinition
 from trainer.commands.interrupt import interruptible
 
 POLL_SECONDS = 0.5
+WORKERS_A_CORE, WORKERS_ANYWHERE = 4, 8  # more share cores that are busy already
+WORKER_BYTES = 250 * 2**20  # that a worker may come to need of its own
 MAX_DEATHS = 20  # workers that may die, with no trial ended between, before the search gives up
+
+
+def affordable(workers: int, trials: int) -> tuple[int, str]:
+    """Return how many workers of those asked for are worth starting, and what sets the bound."""
+    cores, memory = _cores(), int(psutil.virtual_memory().available)
+    bounds = [
+        (trials, f"the search has {trials} trials"),
+        (max(WORKERS_ANYWHERE, WORKERS_A_CORE * cores), f"this machine has {cores} cores"),
+        (max(1, memory // WORKER_BYTES), f"this machine has {memory / 1e9:.1f} GB of memory free"),
+    ]
+    most, why = min(bounds)
+    return min(workers, most), why
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def run_workers(
@@ -64,7 +87,7 @@ def run_workers(
             deaths = 0 if progress.done > done else deaths
             on_progress(progress)
             if deaths > MAX_DEATHS:
-                progress.stopped = f"{deaths} workers died and no trial ended between"
+                progress.gave_up = f"{deaths} workers died and no trial ended between"
                 break
             if killed and progress.left and not asked_to_stop:
                 with quiet_start():
@@ -77,7 +100,7 @@ def run_workers(
         if running:
             reap(study)
     _look(progress, study, definition)
-    progress.stopped = progress.stopped or run_of_failures(study.get_trials(deepcopy=False))
+    progress.gave_up = progress.gave_up or run_of_failures(study.get_trials(deepcopy=False))
     on_progress(progress)
     return progress
 

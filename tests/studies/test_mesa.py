@@ -126,3 +126,8 @@ def test_labels_are_hard_to_predict_and_need_the_digits(table):
 def test_a_table_without_rows_is_refused():
     with pytest.raises(ConfigError, match="rows of the mesa example must be 1 or more, got 0"):
         mesa.build(rows=0)
+
+
+def test_a_table_beyond_all_memory_is_refused():
+    with pytest.raises(ConfigError, match="1,000,000 or less"):
+        mesa.build(rows=10**12)

@@ -310,7 +310,7 @@ def test_a_run_of_failures_stops_the_search_with_the_reason(data):
     definition = define(budget={"trials": 100})
     study = make_study(definition)
     progress = Search(study, dataclasses.replace(data, x_train=x), definition).run()
-    assert "not finite in epoch 1" in progress.stopped
+    assert "not finite in epoch 1" in progress.gave_up
     assert MAX_FAILURES <= progress.failed < 20
 
 
