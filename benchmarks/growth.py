@@ -23,7 +23,8 @@ if not __package__:  # run as a file: what it imports lies a folder up
 
 from benchmarks.job import mixed_configs
 from trainer.loop.fit import EpochReport, fit
-from trainer.stack.tensors import TrainingData, pad_columns
+from trainer.stack.model import Shape
+from trainer.stack.tensors import TrainingData
 
 FEATURES, BATCH_SIZE, POSITIVE_SHARE = 64, 128, 0.05
 
@@ -54,9 +55,9 @@ def make_data(size: Size) -> TrainingData:
     score += torch.randn(score.shape, generator=generator)
     y = (score > score.quantile(1 - POSITIVE_SHARE, dim=0)).float()
     return TrainingData(
-        x_train=pad_columns(x[: size.rows], 16),
-        y_train=pad_columns(y[: size.rows], 8, value=1.0),
-        x_validation=pad_columns(x[size.rows :], 16),
+        x_train=Shape.pad_inputs(x[: size.rows]),
+        y_train=Shape.pad_targets(y[: size.rows]),
+        x_validation=Shape.pad_inputs(x[size.rows :]),
         y_validation=y[size.rows :].contiguous(),
         folds=torch.arange(n_validation) % 5,
         features=FEATURES,

@@ -29,8 +29,8 @@ from studies.definition import load_definition
 from trainer.loop.validation import validate
 from trainer.scores.metrics import average_precision, confusion, rank
 from trainer.scores.thresholds import best_thresholds, parse_threshold_metric
+from trainer.stack.model import Shape
 from trainer.stack.stack import start_stack
-from trainer.stack.tensors import pad_columns
 from trainer.steps.epoch import train_epoch
 from trainer.steps.inference import predict_probabilities
 
@@ -148,7 +148,7 @@ def main():
         experiment = prepare(definition, Workspace(Path("/tmp")), "memory", "cpu").experiment
         rows, read = experiment.split.test, experiment.table
         inputs = torch.from_numpy(experiment.features.transform(read.columns.iloc[rows]))
-        x_test, y_test = pad_columns(inputs, 16), torch.from_numpy(read.labels[rows])
+        x_test, y_test = Shape.pad_inputs(inputs), torch.from_numpy(read.labels[rows])
         scores = np.concatenate(
             [
                 train(stack, experiment.data, x_test, y_test, arguments.epochs, arguments.patience)

@@ -21,7 +21,8 @@ from search.workspace import Workspace
 from studies.definition import load_definition
 from trainer.data.table import Roles
 from trainer.experiment import SplitSettings, prepare_experiment
-from trainer.stack.tensors import TrainingData, pad_columns
+from trainer.stack.model import Shape
+from trainer.stack.tensors import TrainingData
 
 torch.set_num_threads(1)
 
@@ -58,9 +59,9 @@ def data() -> TrainingData:
     noise = torch.randn(500, 3, generator=generator)
     y = (x[:, :3] * 1.5 + noise > 2.2).float()
     return TrainingData(
-        x_train=pad_columns(x[:300], 16),
-        y_train=pad_columns(y[:300], 8, value=1.0),
-        x_validation=pad_columns(x[300:], 16),
+        x_train=Shape.pad_inputs(x[:300]),
+        y_train=Shape.pad_targets(y[:300]),
+        x_validation=Shape.pad_inputs(x[300:]),
         y_validation=y[300:].contiguous(),
         folds=torch.arange(200) % 5,
         features=5,

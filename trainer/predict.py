@@ -15,12 +15,10 @@ from trainer.checkpoint import Checkpoint
 from trainer.data.reading import stream_arrow, to_frame
 from trainer.errors import TableError
 from trainer.scores.evaluation import threshold_tensor
-from trainer.stack.model import padded
 from trainer.steps.inference import predict_probabilities
 from trainer.writing import written_whole
 
 ROWS_AT_ONCE = 1 << 15  # through features and network, in flat memory
-ROW_MULTIPLE = 32  # two vector registers: the last rows then go the way of all others, to the bit
 WORKERS = 2  # as fast together as one thread reads
 
 
@@ -33,7 +31,7 @@ def predict_frame(checkpoint: Checkpoint, columns: pd.DataFrame) -> Tensor:
     probabilities = torch.empty(len(columns), shape.labels)
     for start in range(0, len(columns), ROWS_AT_ONCE):
         block = columns.iloc[start : start + ROWS_AT_ONCE]
-        x = torch.zeros(padded(len(block), ROW_MULTIPLE), shape.inputs)
+        x = shape.room_for_rows(len(block))
         checkpoint.features.write(block, x.numpy())
         found = predict_probabilities(flat, shape, x)[0, : len(block)]
         probabilities[start : start + len(block)] = found

@@ -28,7 +28,7 @@ from trainer.pages.curves import wilson_interval
 from trainer.predict import predict_frame
 from trainer.scores.bootstrap import Compared, compare_macro_f1
 from trainer.scores.evaluation import reliability, threshold_tensor
-from trainer.stack.tensors import pad_columns
+from trainer.stack.model import Shape
 from trainer.steps.inference import predict_probabilities
 
 CUTS_AT_POSITIVES, CUTS_AT_ROWS = 200, 99  # of a label, besides its threshold
@@ -60,7 +60,7 @@ def gather(
 def _labels(experiment: Experiment, checkpoint: Checkpoint) -> list[LabelEvidence]:
     record, table, rows = checkpoint.record, experiment.table, experiment.split.validation
     x = torch.from_numpy(checkpoint.features.transform(table.columns.iloc[rows]))
-    x, y = pad_columns(x, 16), torch.from_numpy(table.labels[rows])
+    x, y = Shape.pad_inputs(x), torch.from_numpy(table.labels[rows])
     flat, shape = checkpoint.flat(), checkpoint.shape
     probabilities = predict_probabilities(flat, shape, x)[0]
     importance = permutation_importance(flat, shape, x, y, inputs_of_columns(checkpoint.features))

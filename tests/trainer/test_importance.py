@@ -9,7 +9,6 @@ from trainer.data.features import fit_features
 from trainer.data.table import Roles, read_table
 from trainer.importance import inputs_of_columns, permutation_importance
 from trainer.stack.model import Shape, initial_parameters, layers_of
-from trainer.stack.tensors import pad_columns
 from trainer.steps.inference import predict_probabilities
 
 SHAPES = [Shape(9, 3, 16, 2), Shape(9, 3, 32, 1), Shape(9, 3, 16, 0)]
@@ -20,7 +19,7 @@ def network(shape, rows=400, seed=0):
     """Parameters (1, P), inputs (rows, D padded) and labels (rows, L) that follow the network."""
     generator = torch.Generator().manual_seed(seed)
     flat = 3 * initial_parameters(shape, [generator])
-    x = pad_columns(torch.randn(rows, shape.features, generator=generator), 16)
+    x = Shape.pad_inputs(torch.randn(rows, shape.features, generator=generator))
     p = predict_probabilities(flat, shape, x)[0]
     y = (p + 0.3 * torch.rand(p.shape, generator=generator) > p.mean(dim=0) + 0.4).float()
     return flat, x, y

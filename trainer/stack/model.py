@@ -17,34 +17,61 @@ import torch
 from torch import Tensor
 
 
-def padded(size: int, multiple: int) -> int:
+def _padded(size: int, multiple: int) -> int:
     """Return the least multiple that is at least `size`."""
     return -(-size // multiple) * multiple
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of one network: D features, `num_layers` hidden layers of width H, L labels."""
+    """Sizes of one network: D features, `num_layers` hidden layers of width H, L labels.
+
+    All that is padded is padded here: sizes, and tables of inputs and targets to fit them.
+    """
 
     features: int
     labels: int
     hidden_dim: int
     num_layers: int
 
+    @staticmethod
+    def input_width(features: int) -> int:
+        """Return D padded to a multiple of 16."""
+        return _padded(features, 16)
+
+    @staticmethod
+    def pad_inputs(x: Tensor) -> Tensor:
+        """Return inputs x (N, D) with columns of 0 up to (N, `inputs`)."""
+        missing = Shape.input_width(x.shape[1]) - x.shape[1]
+        return torch.nn.functional.pad(x, (0, missing)).contiguous()
+
+    @staticmethod
+    def pad_targets(y: Tensor) -> Tensor:
+        """Return targets y (N, L) with columns of 1 up to (N, `outputs`), for a weight of 0."""
+        missing = _padded(y.shape[1], 8) - y.shape[1]
+        return torch.nn.functional.pad(y, (0, missing), value=1.0).contiguous()
+
+    def room_for_rows(self, n_rows: int) -> Tensor:
+        """Return zeros (N padded to a multiple of 32, `inputs`) to write N rows into.
+
+        Two vector registers of rows: the last rows then go the way of all others, to the bit.
+        """
+        return torch.zeros(_padded(n_rows, 32), self.inputs)
+
     @property
     def inputs(self) -> int:
         """D padded to a multiple of 16."""
-        return padded(self.features, 16)
+        return self.input_width(self.features)
 
     @property
     def hidden(self) -> int:
         """H padded to a multiple of 16."""
-        return padded(self.hidden_dim, 16)
+        return _padded(self.hidden_dim, 16)
 
     @property
     def outputs(self) -> int:
         """L padded to a multiple of 8."""
-        return padded(self.labels, 8)
+        return _padded(self.labels, 8)
 
     @property
     def layers(self) -> list[tuple[int, int]]:
@@ -55,7 +82,7 @@ class Shape:
     @property
     def parameters(self) -> int:
         """P: numbers a member holds, padded to a multiple of 64."""
-        return padded(sum((n_in + 1) * n_out for n_in, n_out in self.layers), 64)
+        return _padded(sum((n_in + 1) * n_out for n_in, n_out in self.layers), 64)
 
 
 Layer = tuple[Tensor, Tensor]  # weight (K, inputs, outputs), bias (K, 1, outputs)

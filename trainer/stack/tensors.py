@@ -9,7 +9,7 @@ from torch import Tensor
 from trainer.data.features import Features, fit_features
 from trainer.data.split import Split, fold_rows
 from trainer.data.table import Table
-from trainer.stack.model import padded
+from trainer.stack.model import Shape
 
 FOLDS = 5  # in which the validation rows are cross-fitted
 
@@ -40,12 +40,6 @@ class TrainingData:
         return self.x_train.device
 
 
-def pad_columns(x: Tensor, multiple: int, value: float = 0.0) -> Tensor:
-    """Return x (N, C) with columns of `value` added until C is a multiple."""
-    missing = padded(x.shape[1], multiple) - x.shape[1]
-    return torch.nn.functional.pad(x, (0, missing), value=value).contiguous()
-
-
 def make_data(
     table: Table, split: Split, *, device: str | torch.device = "cpu"
 ) -> tuple[Features, TrainingData]:
@@ -61,13 +55,13 @@ def make_data(
     )
 
     def inputs(rows: np.ndarray) -> Tensor:
-        x = torch.zeros(len(rows), padded(len(features.names), 16))
+        x = torch.zeros(len(rows), Shape.input_width(len(features.names)))
         features.write(table.columns.iloc[rows], x.numpy())
         return x.to(device)
 
     data = TrainingData(
         x_train=inputs(split.train),
-        y_train=pad_columns(y[split.train], 8, value=1.0).to(device),
+        y_train=Shape.pad_targets(y[split.train]).to(device),
         x_validation=inputs(validation),
         y_validation=y[validation].contiguous().to(device),
         folds=torch.from_numpy(folds).to(device),

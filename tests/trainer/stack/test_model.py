@@ -34,9 +34,10 @@ def reference(named, num_layers):
 def test_a_member_is_torchs_own_network(shape):
     flat = initial_parameters(shape, generators(0, 1))
     x = torch.randn(50, shape.features)
-    padded = nn.functional.pad(x, (0, shape.inputs - shape.features))
     expected = reference(named_parameters(flat[1], shape), shape.num_layers)(x)
-    found = forward(layers_of(flat, shape), padded.expand(2, -1, -1))[-1][1, :, : shape.labels]
+    found = forward(layers_of(flat, shape), Shape.pad_inputs(x).expand(2, -1, -1))[-1][
+        1, :, : shape.labels
+    ]
     torch.testing.assert_close(found, expected.detach())
 
 
@@ -99,3 +100,22 @@ def test_masks_multiply_the_hidden_units():
     x = torch.randn(1, 4, shape.inputs)
     dropped = forward(layers, x, torch.zeros(1, 1, 4, 16))[-1]
     assert torch.equal(dropped, layers[-1][1].expand(1, 4, -1))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_inputs_and_targets_are_padded_to_the_sizes_of_the_network(shape):
+    x, y = torch.rand(10, shape.features), torch.rand(10, shape.labels)
+    inputs, targets = Shape.pad_inputs(x), Shape.pad_targets(y)
+    assert inputs.shape == (10, shape.inputs)
+    assert targets.shape == (10, shape.outputs)
+    assert torch.equal(inputs[:, : shape.features], x)
+    assert torch.equal(targets[:, : shape.labels], y)
+    assert not inputs[:, shape.features :].any()
+    assert (targets[:, shape.labels :] == 1).all()
+    assert inputs.is_contiguous()
+    assert targets.is_contiguous()
+
+
+@pytest.mark.parametrize(("rows", "there"), [(1, 32), (32, 32), (33, 64)])
+def test_room_for_rows_is_a_whole_number_of_registers(rows, there):
+    assert SHAPES[2].room_for_rows(rows).shape == (there, SHAPES[2].inputs)

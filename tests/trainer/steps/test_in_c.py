@@ -5,8 +5,8 @@ import torch
 
 from trainer.config import TrainConfig
 from trainer.stack.draws import draw_keys, draw_rows
+from trainer.stack.model import Shape
 from trainer.stack.stack import start_stack
-from trainer.stack.tensors import pad_columns
 from trainer.steps.compiler import build
 from trainer.steps.in_c import compiled
 from trainer.steps.in_torch import eager
@@ -37,7 +37,7 @@ def with_labels(data, count):
     labels = torch.cat([first.roll(i, 0) for i in range(count)], dim=1)
     return dataclasses.replace(
         data,
-        y_train=pad_columns(labels, 8, value=1.0),
+        y_train=Shape.pad_targets(labels),
         labels=tuple(f"label {i}" for i in range(count)),
     )
 
