@@ -20,7 +20,7 @@ def train(data: TrainingData, configs: Sequence[TrainConfig], after_epoch: After
 
     def ask(report: EpochReport) -> list[bool]:
         goes_on = after_epoch(statistics.mean(report.scores["average_precision"]))
-        return [goes_on] * len(report.members)
+        return [goes_on] * len(report.runs)
 
     fit(data, configs, ask)
 

@@ -90,7 +90,7 @@ def _exported(session: Session, number: int) -> Checkpoint | None:
     found = record.trial or {}
     same_trial = {"study": session.definition.name, "number": number}.items() <= found.items()
     same_table = record.table["sha256"] == experiment.table.hash
-    tested = record.test is not None or not len(experiment.split.test)
+    tested = record.test is not None or not len(experiment.test_rows)
     return checkpoint if same_trial and same_table and tested and "refit" not in found else None
 
 
@@ -101,7 +101,7 @@ def _gathered(
     records: Sequence[TrialRecord],
     checkpoint: Checkpoint,
 ) -> Evidence:
-    rivals = _rivals(records) if len(session.experiment.split.test) else {}
+    rivals = _rivals(records) if len(session.experiment.test_rows) else {}
     checkpoints = {
         name: checkpoint_of(session, study, shelf, record) for name, record in rivals.items()
     }

@@ -22,7 +22,7 @@ from studies.definition import load_definition
 from trainer.data.table import Roles
 from trainer.experiment import SplitSettings, prepare_experiment
 from trainer.stack.model import Shape
-from trainer.stack.tensors import TrainingData
+from trainer.stack.tensors import FoldData, TrainingData
 
 torch.set_num_threads(1)
 
@@ -58,15 +58,27 @@ def data() -> TrainingData:
     x = torch.randn(500, 5, generator=generator)
     noise = torch.randn(500, 3, generator=generator)
     y = (x[:, :3] * 1.5 + noise > 2.2).float()
-    return TrainingData(
+    fold = FoldData(
         x_train=Shape.pad_inputs(x[:300]),
         y_train=Shape.pad_targets(y[:300]),
         x_validation=Shape.pad_inputs(x[300:]),
         y_validation=y[300:].contiguous(),
-        folds=torch.arange(200) % 5,
+        places=torch.arange(200),
         features=5,
+    )
+    return TrainingData(
+        folds=(fold,),
+        y_validation=fold.y_validation,
+        cross_fold=torch.arange(200) % 5,
+        groups=None,
         labels=("one", "two", "three"),
     )
+
+
+@pytest.fixture(scope="session")
+def fold(data) -> FoldData:
+    """The only fold of `data`."""
+    return data.folds[0]
 
 
 @pytest.fixture

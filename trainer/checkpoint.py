@@ -1,11 +1,13 @@
-"""One trained member on disk: a folder that is safe to open, whoever sent it.
+"""A trained run on disk: a folder that is safe to open, whoever sent it.
 
-    model.safetensors  the network's parameters, and the features' fitted tensors as features.NAME
-    checkpoint.json    format version, config, labels, columns' roles, features, thresholds, scores,
-                       split, table hash, versions
+    model.safetensors  each fold's network: its parameters as FOLD.layers..., and the fitted tensors
+                       of its features as FOLD.features.NAME
+    checkpoint.json    format version, config, labels, columns' roles, features of each fold,
+                       thresholds, scores, split, table hash, versions
     thresholds.json    {label: threshold}, for other programs
     history.csv        a row an epoch
 
+Format 1, of versions before folds, has one network and its names without FOLD; it is still read.
 Numbers and text only, no pickle. A folder is written beside its place and renamed into it, so that
 a crash leaves the old checkpoint or none.
 """
@@ -34,7 +36,8 @@ from trainer.config import TrainConfig, invalid
 from trainer.data.features import Features
 from trainer.data.table import Roles
 from trainer.errors import CheckpointError, ConfigError
-from trainer.loop.resume import STATE, HistoryRow
+from trainer.loop.history import HistoryRow
+from trainer.loop.resume import STATE
 from trainer.stack.model import Shape, flat_parameters
 
 FILES = MODEL, RECORD, THRESHOLDS, HISTORY = (
@@ -47,15 +50,18 @@ FEATURE_PREFIX = "features."
 
 
 class Record(BaseModel):
-    """What checkpoint.json holds; scores are in [0, 1], `best_epoch` counts from 1."""
+    """What checkpoint.json holds; scores are in [0, 1], `best_epoch` counts from 1.
+
+    `features` has the description of each network's features, in the order of the folds.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     config: TrainConfig
     labels: tuple[str, ...] = Field(min_length=1)
     roles: Roles
-    features: dict[str, Any]
+    features: list[dict[str, Any]] = Field(min_length=1)
     thresholds: dict[str, float]
     best_epoch: int
     validation: dict[str, Any]
@@ -67,26 +73,44 @@ class Record(BaseModel):
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A member that can predict: network, features, thresholds, and the record of its making.
+class Network:
+    """One fold's network with its features; `parameters` as in trainer.stack.model."""
 
-    `parameters` are named and shaped as trainer.stack.model.named_parameters has them.
+    features: Features
+    shape: Shape
+    parameters: dict[str, Tensor]
+
+    def flat(self) -> Tensor:
+        """Return the parameters as a stack of one, (1, P)."""
+        return flat_parameters(self.parameters, self.shape)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run that can predict: a network for each fold, and the record of its making.
+
+    The mean of the networks' probabilities is its prediction. The networks read the same columns of
+    a table, though each knows them as its own train rows showed them.
     """
 
     record: Record
-    features: Features
-    parameters: dict[str, Tensor]
+    networks: tuple[Network, ...]
     history: list[HistoryRow]
 
     @property
-    def shape(self) -> Shape:
-        """Sizes of the network."""
-        config, labels = self.record.config, self.record.labels
-        return Shape(len(self.features.names), len(labels), config.hidden_dim, config.num_layers)
+    def number_columns(self) -> list[str]:
+        """Columns of a table that some network reads as numbers."""
+        return list(dict.fromkeys(c for n in self.networks for c in n.features.number_columns))
 
-    def flat(self) -> Tensor:
-        """Return the network's parameters as a stack of one, (1, P)."""
-        return flat_parameters(self.parameters, self.shape)
+    @property
+    def text_columns(self) -> list[str]:
+        """Columns of a table that some network reads as text."""
+        return list(dict.fromkeys(c for n in self.networks for c in n.features.text_columns))
+
+
+def shape_of(config: TrainConfig, features: Features, n_labels: int) -> Shape:
+    """Return the sizes of a config's network on its features."""
+    return Shape(len(features.names), n_labels, config.hidden_dim, config.num_layers)
 
 
 @cache
@@ -115,12 +139,15 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def _write(folder: Path, checkpoint: Checkpoint) -> None:
-    tensors, _ = checkpoint.features.to_state()
-    stored = {
-        FEATURE_PREFIX + name: torch.from_numpy(np.ascontiguousarray(array))
-        for name, array in tensors.items()
-    }
-    stored |= {name: tensor.contiguous() for name, tensor in checkpoint.parameters.items()}
+    stored: dict[str, Tensor] = {}
+    for k, network in enumerate(checkpoint.networks):
+        tensors, _ = network.features.to_state()
+        own = {
+            f"{FEATURE_PREFIX}{name}": torch.from_numpy(np.ascontiguousarray(array))
+            for name, array in tensors.items()
+        }
+        own |= {name: tensor.contiguous() for name, tensor in network.parameters.items()}
+        stored |= {f"{k}.{name}": tensor for name, tensor in own.items()}
     save_file(stored, folder / MODEL)
     record = checkpoint.record.model_dump(mode="json")
     write_json(folder / RECORD, record)
@@ -174,10 +201,12 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             f"no checkpoint at {folder}: {RECORD} is missing; name the folder that holds it"
         )
     try:
-        text = (folder / RECORD).read_text(encoding="utf-8")
-        record = Record.model_validate_json(text)
+        written = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         tensors = load_file(folder / MODEL)
-        features = Features.from_state(_feature_arrays(tensors), record.features)
+        if isinstance(written, dict) and written.get("format_version") == 1:
+            written, tensors = _from_format_1(written, tensors)
+        record = Record.model_validate(written)
+        networks = tuple(_network(record, tensors, k) for k in range(len(record.features)))
         history = _read_history(folder / HISTORY)
     except ValidationError as error:
         raise _broken(folder, str(invalid(error))) from None
@@ -185,22 +214,41 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise _broken(folder, str(error)) from None
     except (OSError, SafetensorError, ValueError) as error:
         raise _broken(folder, str(error)) from None
-    checkpoint = Checkpoint(
-        record=record,
-        features=features,
-        parameters={k: v for k, v in tensors.items() if not k.startswith(FEATURE_PREFIX)},
-        history=history,
-    )
-    _check_shapes(folder, checkpoint)
-    return checkpoint
+    known = {name for k, n in enumerate(networks) for name in _names(n, k)}
+    if stray := sorted(tensors.keys() - known):
+        raise _broken(folder, f"the tensor {stray[0]} belongs to none of its networks")
+    if set(record.thresholds) != set(record.labels):
+        raise _broken(folder, "thresholds that are not those of its labels")
+    for network in networks:
+        _check_shapes(folder, network)
+    return Checkpoint(record, networks, history)
 
 
-def _feature_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    return {
+def _from_format_1(
+    written: dict[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return a record and tensors of format 1 as format 2 has them: one network, number 0."""
+    upgraded = {**written, "format_version": 2, "features": [written.get("features")]}
+    return upgraded, {f"0.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _network(record: Record, tensors: Mapping[str, Tensor], k: int) -> Network:
+    """Return the k-th fold's network; its tensors may still be of any shape."""
+    own = {n.removeprefix(f"{k}."): t for n, t in tensors.items() if n.startswith(f"{k}.")}
+    fitted = {
         name.removeprefix(FEATURE_PREFIX): tensor.numpy()
-        for name, tensor in tensors.items()
+        for name, tensor in own.items()
         if name.startswith(FEATURE_PREFIX)
     }
+    features = Features.from_state(fitted, record.features[k])
+    parameters = {n: t for n, t in own.items() if not n.startswith(FEATURE_PREFIX)}
+    return Network(features, shape_of(record.config, features, len(record.labels)), parameters)
+
+
+def _names(network: Network, k: int) -> list[str]:
+    """Return the names of the tensors that a network is kept in."""
+    fitted = [f"{FEATURE_PREFIX}{name}" for name in network.features.to_state()[0]]
+    return [f"{k}.{name}" for name in (*fitted, *network.parameters)]
 
 
 def _read_history(path: Path) -> list[HistoryRow]:
@@ -211,21 +259,19 @@ def _read_history(path: Path) -> list[HistoryRow]:
         ]
 
 
-def _check_shapes(folder: Path, checkpoint: Checkpoint) -> None:
-    shape, labels = checkpoint.shape, checkpoint.record.labels
+def _check_shapes(folder: Path, network: Network) -> None:
+    shape = network.shape
     sizes = [shape.features, *[shape.hidden_dim] * shape.num_layers, shape.labels]
     expected: dict[str, tuple[int, ...]] = {}
     for i, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
         expected[f"layers.{i}.weight"] = (n_in, n_out)
         expected[f"layers.{i}.bias"] = (n_out,)
-    found = {name: tuple(tensor.shape) for name, tensor in checkpoint.parameters.items()}
+    found = {name: tuple(tensor.shape) for name, tensor in network.parameters.items()}
     if found != expected:
         raise _broken(folder, f"layers of shapes {found} where the config has {expected}")
-    for name, tensor in checkpoint.parameters.items():
+    for name, tensor in network.parameters.items():
         if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
             raise _broken(folder, f"{name} holds other than finite float32 numbers")
-    if set(checkpoint.record.thresholds) != set(labels):
-        raise _broken(folder, "thresholds that are not those of its labels")
 
 
 def _broken(folder: Path, reason: str) -> CheckpointError:

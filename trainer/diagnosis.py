@@ -20,9 +20,8 @@ from typing import Any
 
 from trainer import remedies
 from trainer.config import TrainConfig
+from trainer.loop.history import Row, best_row, is_finite
 from trainer.remedies import Step
-
-Row = Mapping[str, float]
 
 ENOUGH_EPOCHS = 10  # the guide's patience with a network that predicts all negatives
 FEW_EPOCHS = 5  # within these the guide expects the first positive predictions
@@ -75,7 +74,7 @@ class Run:
     @cached_property
     def rows(self) -> list[Row]:
         """The epochs with finite losses."""
-        return [row for row in self.history if _is_finite(row)]
+        return [row for row in self.history if is_finite(row)]
 
     @property
     def recent(self) -> list[Row]:
@@ -90,13 +89,7 @@ class Run:
     @cached_property
     def best(self) -> Row:
         """The epoch that trainer.loop.fit keeps: the first that no later one improves on."""
-        metric, min_delta = self.config.early_stop_metric, self.config.min_delta
-        best, best_score = self.rows[0], -math.inf
-        for row in self.rows:
-            score = -row["validation_loss"] if metric == "loss" else row[metric]
-            if score > best_score + min_delta:
-                best, best_score = row, score
-        return best
+        return best_row(self.rows, self.config) or self.rows[0]
 
     @property
     def can_be_judged(self) -> bool:
@@ -129,7 +122,7 @@ def diagnose(
 
 def non_finite(run: Run) -> Sign | None:
     """Training or validation loss is infinite or not a number."""
-    broken = next((row for row in run.history if not _is_finite(row)), None)
+    broken = next((row for row in run.history if not is_finite(row)), None)
     if broken is None:
         return None
     if run.rows:
@@ -276,10 +269,6 @@ SIGNS: tuple[Callable[[Run], Sign | None], ...] = (
     unstable_loss,
     overfitting,
 )
-
-
-def _is_finite(row: Row) -> bool:
-    return math.isfinite(row["loss"]) and math.isfinite(row["validation_loss"])
 
 
 def _ignorant_loss(run: Run) -> float:

@@ -1,6 +1,6 @@
 """A table made ready to train on, and a result made ready to keep: what every run has in common.
 
-file -> table -> split -> features and tensors -> fit -> checkpoint -> one look at test
+file -> table -> split -> folds -> features and tensors -> fit -> checkpoint -> one look at test
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -11,36 +11,66 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import Checkpoint, Record, library_versions
+from trainer.checkpoint import Checkpoint, Network, Record, library_versions, shape_of
 from trainer.data.features import Features
-from trainer.data.split import Split, split_rows
+from trainer.data.split import Split, fold_splits, split_rows
 from trainer.data.table import Roles, Table, read_table
 from trainer.errors import CheckpointError
 from trainer.loop.fit import TrainResult
-from trainer.predict import predict_frame
+from trainer.predict import network_probabilities, predict_frame
 from trainer.scores.bootstrap import Intervals, bootstrap
 from trainer.scores.evaluation import Evaluation, evaluate, threshold_tensor
-from trainer.stack.tensors import TrainingData, make_data
+from trainer.stack.tensors import TrainingData, make_data, pooled_rows
 
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """What a split follows from: shares of all rows, and a seed."""
+    """What a split follows from: shares of all rows, a seed, and how train rows are held out.
+
+    `folds` is 1 for a single validation part; else all rows but test are dealt into folds,
+    `repeats` times over, and `val_size` only decides which rows are test rows.
+    """
 
     val_size: float
     test_size: float
     seed: int
+    folds: int = 1
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One table, split, with features fitted on its train rows and tensors on a device."""
+    """One table, split, each fold with its own features and with tensors on a device.
+
+    `split` has the train, validation and test rows that a single part has; `folds` has the rows of
+    each fold, of which `data` are the tensors, and `features` what each fitted on its train rows.
+    """
 
     table: Table
     settings: SplitSettings
     split: Split
-    features: Features
+    folds: tuple[Split, ...]
+    features: tuple[Features, ...]
     data: TrainingData
+
+    @property
+    def test_rows(self) -> np.ndarray:
+        """Indices of the locked test rows; empty if there are none."""
+        return self.split.test
+
+    @property
+    def held_out_rows(self) -> np.ndarray:
+        """Indices (V,) of the rows that some fold is scored on, in the order of the pool."""
+        return pooled_rows(self.folds)
+
+    @property
+    def row_counts(self) -> dict[str, int]:
+        """Numbers of rows: train (of the first fold), validation (the pool's) and test."""
+        return {
+            "train": len(self.folds[0].train),
+            "validation": len(self.held_out_rows),
+            "test": len(self.test_rows),
+        }
 
 
 @dataclass(frozen=True)
@@ -61,10 +91,23 @@ def prepare_experiment(
     path: Path, roles: Roles, settings: SplitSettings, device: torch.device
 ) -> Experiment:
     """Read, split and place a table; raises TableError or ConfigError before anything trains."""
-    table = read_table(path, roles)
+    return place_experiment(read_table(path, roles), settings, device)
+
+
+def place_experiment(table: Table, settings: SplitSettings, device: torch.device) -> Experiment:
+    """Split a table and place it; raises TableError or ConfigError before anything trains."""
     split = split_again(table, settings)
-    features, data = make_data(table, split, device=device)
-    return Experiment(table, settings, split, features, data)
+    folds = fold_splits(
+        split,
+        table.labels,
+        table.groups,
+        label_names=table.roles.labels,
+        folds=settings.folds,
+        repeats=settings.repeats,
+        seed=settings.seed,
+    )
+    features, data = make_data(table, folds, device=device)
+    return Experiment(table, settings, split, tuple(folds), features, data)
 
 
 def split_again(table: Table, settings: SplitSettings) -> Split:
@@ -86,18 +129,21 @@ def make_checkpoint(
 
     Raises CheckpointError if no epoch had finite scores.
     """
-    if result.parameters is None or result.thresholds is None or result.evaluation is None:
+    if result.thresholds is None or result.evaluation is None:
         raise CheckpointError(
             "the loss was not finite from the first epoch, so there is nothing to keep; "
             "lower --lr or --class_weight_multiplier"
         )
-    table, split = experiment.table, experiment.split
-    sizes = {part: len(rows) for part, rows in vars(split).items()}
+    table, config = experiment.table, result.config
+    networks = tuple(
+        Network(features, shape_of(config, features, len(table.roles.labels)), parameters)
+        for features, parameters in zip(experiment.features, result.networks, strict=True)
+    )
     record = Record(
-        config=result.config,
+        config=config,
         labels=table.roles.labels,
         roles=table.roles,
-        features=experiment.features.to_state()[1],
+        features=[features.to_state()[1] for features in experiment.features],
         thresholds=result.thresholds,
         best_epoch=result.best_epoch,
         validation={
@@ -106,20 +152,33 @@ def make_checkpoint(
             **result.evaluation.to_json(),
         },
         test=None,
-        split={**asdict(experiment.settings), "rows": sizes},
+        split={**asdict(experiment.settings), "rows": experiment.row_counts},
         table={"file": table.path.name, "rows": len(table.labels), "sha256": table.hash},
         trial=trial,
         versions=library_versions(),
     )
-    return Checkpoint(record, experiment.features, result.parameters, result.history)
+    return Checkpoint(record, networks, result.history)
 
 
 def with_test_scores(checkpoint: Checkpoint, experiment: Experiment) -> Checkpoint:
     """Return the checkpoint with its scores on the locked test rows, if there are any."""
-    if not len(experiment.split.test):
+    if not len(experiment.test_rows):
         return checkpoint
-    test = score_rows(checkpoint, experiment.table, experiment.split.test).to_json()
+    test = score_rows(checkpoint, experiment.table, experiment.test_rows).to_json()
     return replace(checkpoint, record=checkpoint.record.model_copy(update={"test": test}))
+
+
+def held_out_probabilities(checkpoint: Checkpoint, experiment: Experiment) -> Tensor:
+    """Return the probabilities (V, L) of the pool, each fold's rows from the network without them.
+
+    `checkpoint` is one of a trial of this experiment, with a network for each fold.
+    """
+    columns = experiment.table.columns
+    of_folds = [
+        network_probabilities(network, columns.iloc[fold.validation])
+        for network, fold in zip(checkpoint.networks, experiment.folds, strict=True)
+    ]
+    return experiment.data.pool(of_folds)
 
 
 def score_rows(checkpoint: Checkpoint, table: Table, rows: np.ndarray) -> ScoredRows:

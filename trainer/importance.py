@@ -59,19 +59,20 @@ def permutation_importance(
     inputs: Mapping[str, Sequence[int]],
     *,
     repeats: int = REPEATS,
+    most_products: int = MOST_PRODUCTS,
     seed: int = 0,
 ) -> Importance:
     """Shuffle each column `repeats` times, all columns by the same orders of the rows.
 
     Of many rows, 1,000 to 4,000 are used, with each label's share of positives among them, so that
-    time and memory stay small.
+    time and memory stay small: about `most_products` multiplications behind the first layer.
 
     Shapes (N rows, D features, L labels): flat (1, P) on the CPU, x (N, D padded to 16), y (N, L)
     0 or 1. `inputs` are those of `inputs_of_columns`. Draws with torch.randperm from `seed`.
     """
     (weight, bias), *rest = layers_of(flat, shape)
     later = sum(n_in * n_out for n_in, n_out in shape.layers[1:])
-    affordable = MOST_PRODUCTS // max(1, later * repeats * len(inputs))
+    affordable = most_products // max(1, later * repeats * len(inputs))
     rows = _representative(y, min(max(LEAST_ROWS, affordable), MOST_ROWS))
     x, y = x[rows], y[rows]
     generator = torch.Generator().manual_seed(seed)
@@ -92,6 +93,24 @@ def permutation_importance(
         drops.append(whole - precision(change.add_(sums)))
     drop = torch.stack(drops)
     return Importance(tuple(inputs), drop.mean(dim=1), drop.std(dim=1))
+
+
+def mean_importance(importances: Sequence[Importance], n_pos: Tensor) -> Importance:
+    """Return the mean over the folds, each weighing as many positives as it has.
+
+    A column that a fold's network does not read costs it nothing. Shapes (F folds, L labels): n_pos
+    (F, L). The spread is the root of the mean variance within the folds.
+    """
+    columns = tuple(dict.fromkeys(c for one in importances for c in one.columns))
+    place = {column: i for i, column in enumerate(columns)}
+    weight = n_pos.double() / n_pos.sum(dim=0).clamp(min=1)
+    drop = torch.zeros(len(columns), n_pos.shape[1], dtype=torch.float64)
+    variance = torch.zeros_like(drop)
+    for one, share in zip(importances, weight, strict=True):
+        rows = [place[column] for column in one.columns]
+        drop[rows] += share * one.drop
+        variance[rows] += share * one.spread**2
+    return Importance(columns, drop, variance.sqrt())
 
 
 def _representative(y: Tensor, most: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from pyarrow import csv
 from torch import Tensor
 
-from trainer.checkpoint import Checkpoint
+from trainer.checkpoint import Checkpoint, Network
 from trainer.data.reading import stream_arrow, to_frame
 from trainer.errors import TableError
 from trainer.scores.evaluation import threshold_tensor
@@ -25,14 +25,23 @@ WORKERS = 2  # as fast together as one thread reads
 def predict_frame(checkpoint: Checkpoint, columns: pd.DataFrame) -> Tensor:
     """Return probabilities (N, L) float32 of a frame as trainer.data.reading reads it.
 
-    Raises TableError if a feature column is missing or of another kind.
+    They are the mean of what the networks say. Raises TableError if a feature column is missing or
+    of another kind.
     """
-    flat, shape = checkpoint.flat(), checkpoint.shape
+    first, *others = (network_probabilities(one, columns) for one in checkpoint.networks)
+    for probabilities in others:
+        first += probabilities
+    return first / len(checkpoint.networks) if others else first
+
+
+def network_probabilities(network: Network, columns: pd.DataFrame) -> Tensor:
+    """Return one network's probabilities (N, L) float32 of a frame; errors as `predict_frame`."""
+    flat, shape = network.flat(), network.shape
     probabilities = torch.empty(len(columns), shape.labels)
     for start in range(0, len(columns), ROWS_AT_ONCE):
         block = columns.iloc[start : start + ROWS_AT_ONCE]
         x = shape.room_for_rows(len(block))
-        checkpoint.features.write(block, x.numpy())
+        network.features.write(block, x.numpy())
         found = predict_probabilities(flat, shape, x)[0, : len(block)]
         probabilities[start : start + len(block)] = found
     return probabilities
@@ -68,9 +77,9 @@ def predict_file(
 def _predictions(
     checkpoint: Checkpoint, path: Path, id_columns: Sequence[str], *, required: bool
 ) -> Iterator[pa.Table]:
-    features, labels = checkpoint.features, checkpoint.record.labels
+    labels = checkpoint.record.labels
     thresholds = threshold_tensor(checkpoint.record.thresholds, labels)
-    text = [*features.text_columns, *id_columns]
+    text = [*checkpoint.text_columns, *id_columns]
 
     def predict(table: pa.Table) -> pa.Table:
         missing = [name for name in id_columns if name not in table.column_names]
@@ -86,7 +95,7 @@ def _predictions(
             columns[f"{label}_positive"] = pa.array(decisions[:, i].numpy())
         return pa.table(columns)
 
-    return _map_ahead(predict, stream_arrow(path, numbers=features.number_columns, text=text))
+    return _map_ahead(predict, stream_arrow(path, numbers=checkpoint.number_columns, text=text))
 
 
 def _map_ahead(

@@ -94,7 +94,8 @@ class Contender(Frozen):
 class TableFacts(Frozen):
     """The table a study was searched on: rows in all and of each part, columns that are features.
 
-    `prevalence` is each label's share of positives among all rows.
+    With several folds, `validation` counts the rows held out from some fold and `train` those that
+    the first fold trains on. `prevalence` is each label's share of positives among all rows.
     """
 
     file: str
@@ -106,6 +107,8 @@ class TableFacts(Frozen):
     validation: int
     test: int
     split_seed: int
+    folds: int = 1
+    repeats: int = 1
     prevalence: dict[str, float]
 
 

@@ -22,14 +22,20 @@ from search.evidence.evidence import (
 )
 from trainer.checkpoint import Checkpoint, json_text
 from trainer.data.table import Table
-from trainer.experiment import Experiment
-from trainer.importance import Importance, inputs_of_columns, permutation_importance
+from trainer.experiment import Experiment, held_out_probabilities
+from trainer.importance import (
+    MOST_PRODUCTS,
+    REPEATS,
+    Importance,
+    inputs_of_columns,
+    mean_importance,
+    permutation_importance,
+)
 from trainer.pages.curves import wilson_interval
 from trainer.predict import predict_frame
 from trainer.scores.bootstrap import Compared, compare_macro_f1
 from trainer.scores.evaluation import reliability, threshold_tensor
 from trainer.stack.model import Shape
-from trainer.steps.inference import predict_probabilities
 
 CUTS_AT_POSITIVES, CUTS_AT_ROWS = 200, 99  # of a label, besides its threshold
 COLUMNS = 8  # of a label, the most important
@@ -58,12 +64,9 @@ def gather(
 
 
 def _labels(experiment: Experiment, checkpoint: Checkpoint) -> list[LabelEvidence]:
-    record, table, rows = checkpoint.record, experiment.table, experiment.split.validation
-    x = torch.from_numpy(checkpoint.features.transform(table.columns.iloc[rows]))
-    x, y = Shape.pad_inputs(x), torch.from_numpy(table.labels[rows])
-    flat, shape = checkpoint.flat(), checkpoint.shape
-    probabilities = predict_probabilities(flat, shape, x)[0]
-    importance = permutation_importance(flat, shape, x, y, inputs_of_columns(checkpoint.features))
+    record, y = checkpoint.record, experiment.data.y_validation.cpu()
+    probabilities = held_out_probabilities(checkpoint, experiment)
+    importance = _importance(experiment, checkpoint)
     return [
         LabelEvidence(
             label=label,
@@ -74,6 +77,29 @@ def _labels(experiment: Experiment, checkpoint: Checkpoint) -> list[LabelEvidenc
         )
         for i, label in enumerate(record.labels)
     ]
+
+
+def _importance(experiment: Experiment, checkpoint: Checkpoint) -> Importance:
+    """Return what each column is worth on the rows held out from the networks, over all folds."""
+    n_folds, table = len(experiment.folds), experiment.table
+    found, n_pos = [], []
+    for network, fold in zip(checkpoint.networks, experiment.folds, strict=True):
+        columns = table.columns.iloc[fold.validation]
+        x = Shape.pad_inputs(torch.from_numpy(network.features.transform(columns)))
+        y = torch.from_numpy(table.labels[fold.validation])
+        n_pos.append((y > 0).sum(dim=0))
+        found.append(
+            permutation_importance(
+                network.flat(),
+                network.shape,
+                x,
+                y,
+                inputs_of_columns(network.features),
+                repeats=max(2, REPEATS // n_folds),
+                most_products=MOST_PRODUCTS // n_folds,
+            )
+        )
+    return mean_importance(found, torch.stack(n_pos)) if n_folds > 1 else found[0]
 
 
 def counts_along_cuts(probabilities: Tensor, labels: Tensor, threshold: float) -> dict[str, Any]:
@@ -132,18 +158,17 @@ def _label_test(test: Mapping[str, Any], label: str) -> LabelTest:
 
 
 def _facts(experiment: Experiment, checkpoint: Checkpoint) -> TableFacts:
-    table, split = experiment.table, experiment.split
-    features = checkpoint.features
+    table, rows = experiment.table, experiment.row_counts
     prevalence = table.labels.mean(axis=0).tolist()
     return TableFacts(
         file=table.path.name,
         sha256=table.hash,
         rows=len(table.labels),
-        features=len(features.number_columns) + len(features.text_columns),
+        features=len(checkpoint.number_columns) + len(checkpoint.text_columns),
         group=table.roles.group,
-        train=len(split.train),
-        validation=len(split.validation),
-        test=len(split.test),
+        **rows,
+        folds=experiment.settings.folds,
+        repeats=experiment.settings.repeats,
         split_seed=experiment.settings.seed,
         prevalence=dict(zip(table.roles.labels, prevalence, strict=True)),
     )
@@ -156,7 +181,7 @@ def _held_against(
 
     Where there are no test rows, or they have no interval, there is nothing to say.
     """
-    table, rows = experiment.table, experiment.split.test
+    table, rows = experiment.table, experiment.test_rows
     if not len(rows):
         return None, []
     labels = torch.from_numpy(table.labels[rows])

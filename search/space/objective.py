@@ -20,7 +20,7 @@ def in_words(objective: str) -> str:
 
 
 def values_of(report: EpochReport, objective: str, labels: Sequence[str]) -> list[float]:
-    """Return the objective of each of a report's K members; `labels` are the table's, in order.
+    """Return the objective of each of a report's K runs; `labels` are the table's, in order.
 
     Raises ConfigError if the objective names none of them.
     """
@@ -37,7 +37,7 @@ def values_of(report: EpochReport, objective: str, labels: Sequence[str]) -> lis
 
 def value_of(result: TrainResult, objective: str) -> float:
     """Return the objective at a result's best epoch; nan if it has none."""
-    if result.parameters is None:
+    if not result.networks:
         return math.nan
     if objective in OBJECTIVES:
         return result.scores[objective]

@@ -85,8 +85,7 @@ class Wave:
         """Train to the end; return the members that are left over, if memory did not suffice."""
         self._begin(range(len(self.members)))
         configs = [asked.config for asked in self.members]
-        shares = data.y_validation.mean(0).tolist()
-        self._prevalence = dict(zip(data.labels, shares, strict=True))
+        self._prevalence = data.prevalence
         try:
             fit(data, configs, self._judge, on_result=self._tell, refill=self._refill)
         except (MemoryError, RuntimeError) as error:
@@ -114,7 +113,7 @@ class Wave:
 
     def _judge(self, report: EpochReport) -> list[bool]:
         """Report all members, then judge each: whether it goes on."""
-        members = [self.members[member] for member in report.members]
+        members = [self.members[member] for member in report.runs]
         if time.monotonic() - self._beat > HEARTBEAT_SECONDS:
             self._beat = time.monotonic()
             beat(self.study, [asked.trial for asked in (*members, *self.held)])
@@ -131,7 +130,7 @@ class Wave:
             return [False] * len(members)
         prune = judge(self.study, [asked.trial for asked in members])
         go_on = []
-        for member, asked, is_weak in zip(report.members, members, prune, strict=True):
+        for member, asked, is_weak in zip(report.runs, members, prune, strict=True):
             if is_weak and not asked.is_recipe:
                 self._pruned.add(member)
             go_on.append(member not in self._pruned and asked.trial.number not in lost)

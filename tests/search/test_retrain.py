@@ -52,8 +52,8 @@ def test_an_export_is_bitwise_the_retrained_checkpoint(searched):
     again = retrain(session, best).checkpoint
     assert kept.record.config == again.record.config
     assert kept.record.thresholds == again.record.thresholds
-    for name, tensor in kept.parameters.items():
-        assert torch.equal(tensor, again.parameters[name])
+    for name, tensor in kept.networks[0].parameters.items():
+        assert torch.equal(tensor, again.networks[0].parameters[name])
 
 
 def test_seeds_are_fresh_and_the_best_mean_comes_first(searched):

@@ -8,10 +8,12 @@ import torch
 
 from trainer.checkpoint import (
     Checkpoint,
+    Network,
     Record,
     library_versions,
     load_checkpoint,
     save_checkpoint,
+    shape_of,
 )
 from trainer.config import TrainConfig
 from trainer.data.reading import read_columns
@@ -31,14 +33,14 @@ def trained(table_csv):
     split = split_rows(
         table.labels, table.groups, label_names=roles.labels, val_size=0.2, test_size=0.2, seed=0
     )
-    features, data = make_data(table, split)
+    (features,), data = make_data(table, [split])
     config = TrainConfig.create(batch_size=64, hidden_dim=32, num_layers=1, epochs=5, lr=3e-3)
     result = fit(data, [config])[0]
     record = Record(
         config=config,
         labels=roles.labels,
         roles=roles,
-        features=features.to_state()[1],
+        features=[features.to_state()[1]],
         thresholds=result.thresholds,
         best_epoch=result.best_epoch,
         validation=result.evaluation.to_json(),
@@ -47,7 +49,8 @@ def trained(table_csv):
         table={"sha256": table.hash},
         versions=library_versions(),
     )
-    checkpoint = Checkpoint(record, features, result.parameters, result.history)
+    network = Network(features, shape_of(config, features, 2), result.networks[0])
+    checkpoint = Checkpoint(record, (network,), result.history)
     return table, split, result, checkpoint
 
 
@@ -62,9 +65,10 @@ def test_a_checkpoint_comes_back_as_it_was(trained, folder):
     assert loaded.record.model_dump_json() == checkpoint.record.model_dump_json()
     assert loaded.record.roles == checkpoint.record.roles
     assert loaded.history == checkpoint.history
-    assert loaded.parameters.keys() == checkpoint.parameters.keys()
-    for name, tensor in checkpoint.parameters.items():
-        assert torch.equal(loaded.parameters[name], tensor)
+    (network,), (expected,) = loaded.networks, checkpoint.networks
+    assert network.parameters.keys() == expected.parameters.keys()
+    for name, tensor in expected.parameters.items():
+        assert torch.equal(network.parameters[name], tensor)
 
 
 def test_its_folder_holds_the_promised_files(folder):
@@ -180,7 +184,7 @@ HOSTILE = {
     "pickle for a record": lambda f: (f / "checkpoint.json").write_bytes(pickle.dumps(Bomb())),
     "torn record": lambda f: (f / "checkpoint.json").write_text('{"format_version": 1'),
     "record is a list": lambda f: (f / "checkpoint.json").write_text("[]"),
-    "future format": lambda f: edit(f, lambda r: r.update(format_version=2)),
+    "future format": lambda f: edit(f, lambda r: r.update(format_version=3)),
     "unknown key": lambda f: edit(f, lambda r: r.update(run="rm -rf /")),
     "other width": lambda f: edit(f, lambda r: r["config"].update(hidden_dim=48)),
     "enormous width": lambda f: edit(f, lambda r: r["config"].update(hidden_dim=8192)),

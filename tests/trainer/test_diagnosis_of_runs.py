@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from training_case import with_tensors
 
 from trainer.config import TrainConfig
 from trainer.diagnosis import Run, diagnose
@@ -14,15 +15,11 @@ def names(signs):
     return [sign.name for sign in signs]
 
 
-def prevalence_of(data):
-    return dict(zip(data.labels, data.y_validation.mean(0).tolist(), strict=True))
-
-
 def train(data, **values):
     """Return a run's signs, and the run."""
     config = TrainConfig(**{"batch_size": 32, "hidden_dim": 32, "epochs": 20, **values})
     (result,) = fit(data, [config])
-    return diagnose(result.history, config, prevalence_of(data)), result
+    return diagnose(result.history, config, data.prevalence), result
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 5, 8, 12, 20, 40])
@@ -69,9 +66,9 @@ def test_a_run_that_really_has_a_sign_shows_it(data, name):
 
 
 def test_infinite_columns_show_as_a_loss_that_is_not_finite(data):
-    x = data.x_train.clone()
+    x = data.folds[0].x_train.clone()
     x[7, 0] = torch.inf
-    signs, result = train(dataclasses.replace(data, x_train=x))
+    signs, result = train(with_tensors(data, x_train=x))
     assert result.stopped == "non_finite"
     assert names(signs) == ["non_finite"]
     assert "not finite in epoch 1" in signs[0].words
@@ -89,17 +86,19 @@ def test_infinite_columns_show_as_a_loss_that_is_not_finite(data):
 )
 def test_the_best_epoch_is_the_one_that_training_kept(data, values):
     _, result = train(data, **values)
-    run = Run(result.history, result.config, prevalence_of(data))
+    run = Run(result.history, result.config, data.prevalence)
     assert run.best["epoch"] == result.best_epoch
 
 
 def test_the_printed_changes_end_a_collapse(data):
     """The guide's promise, where two of three positives are lost so that none reaches 0.5."""
-    y_train, y_validation = data.y_train.clone(), data.y_validation.clone()
+    y_train, y_validation = data.folds[0].y_train.clone(), data.y_validation.clone()
     for y in (y_train[:, : len(data.labels)], y_validation):
         positives = y.nonzero()
         y[tuple(positives[torch.arange(len(positives)) % 3 > 0].T)] = 0.0
-    rare = dataclasses.replace(data, y_train=y_train, y_validation=y_validation)
+    rare = dataclasses.replace(
+        with_tensors(data, y_train=y_train, y_validation=y_validation), y_validation=y_validation
+    )
 
     signs, result = train(rare, batch_size=128, epochs=16, optimize_thresholds=False)
     assert names(signs)[0] == "all_negative"
@@ -110,7 +109,7 @@ def test_the_printed_changes_end_a_collapse(data):
         if "all_negative" in names(signs):
             config = config.model_copy(update=signs[0].changes)
             (result,) = fit(rare, [config])
-            signs = diagnose(result.history, config, prevalence_of(rare))
+            signs = diagnose(result.history, config, rare.prevalence)
     assert "all_negative" not in names(signs)
     for row in result.history[-5:]:
         assert all(row[f"predicted_share_{label}"] > 0 for label in data.labels)

@@ -48,9 +48,9 @@ def evaluate(folder: Path, csv: Path, output: Path | None, *, as_json: bool) -> 
 
 def _labelled_table(checkpoint: Checkpoint, csv: Path) -> Table:
     """Read a table in the checkpoint's roles; columns that it did not train on are dropped."""
-    roles, features = checkpoint.record.roles, checkpoint.features
+    roles = checkpoint.record.roles
     columns = read_columns(csv).columns
-    wanted = {*roles.labels, *features.number_columns, *features.text_columns}
+    wanted = {*roles.labels, *checkpoint.number_columns, *checkpoint.text_columns}
     group = roles.group if roles.group in columns else None
     drop = tuple(name for name in columns if name not in wanted and name != group)
     return read_table(csv, Roles(roles.labels, group, roles.sequence, drop))

@@ -6,7 +6,7 @@ with epoch_view(Console(stderr=True), config, data.labels) as show:
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -18,8 +18,7 @@ from rich.text import Text
 
 from trainer.config import TrainConfig
 from trainer.loop.fit import EpochReport
-
-Row = Mapping[str, float]  # as in TrainResult.history
+from trainer.loop.history import Row, improves
 
 RECENT = 5  # epochs in the live view
 MOST_LABELS = 8  # on a plain line
@@ -41,8 +40,7 @@ class EpochView:
         self.labels = [_printable(label) for label in labels]
         self.started = time.monotonic()
         self.rows: list[Row] = []
-        self.best: Row = {"epoch": 0}
-        self.best_score = -math.inf
+        self.best: Row | None = None
         self.of_labels: list[tuple[str, float, float]] = []  # name, F1, share predicted positive
         self.live = False
 
@@ -50,19 +48,14 @@ class EpochView:
         """Show an epoch; what is shown live appears with the next refresh."""
         f1, share = report.validation.f1[0], report.validation.predicted_share[0]
         self.of_labels = list(zip(self.labels, f1.tolist(), share.tolist(), strict=True))
-        scores = {name: values[0] for name, values in report.scores.items()}
-        loss = {"loss": report.loss[0], "validation_loss": scores.pop("loss")}
-        self.add({"epoch": report.epochs[0], **loss, **scores})
+        self.add(report.row(0))
         if not self.live:
             self.console.print(self.line(), soft_wrap=True)
 
     def add(self, row: Row) -> None:
         """Note an epoch, a row of a history; the best if trainer.loop.fit takes it for that."""
-        metric = self.config.early_stop_metric
-        score = -row["validation_loss"] if metric == "loss" else row[metric]
-        finite = math.isfinite(row["loss"]) and math.isfinite(row["validation_loss"])
-        if finite and score > self.best_score + self.config.min_delta:
-            self.best, self.best_score = row, score
+        if improves(row, self.best, self.config):
+            self.best = row
         self.rows.append(row)
 
     def line(self) -> Text:
@@ -83,7 +76,7 @@ class EpochView:
     def render(self) -> Group:
         """Return the live view, made to fit into the terminal as large as it is now."""
         done = self.rows[-1]["epoch"] if self.rows else 0
-        total, best = self.config.epochs, self.best["epoch"]
+        total, best = self.config.epochs, self.best["epoch"] if self.best else 0
         elapsed = timedelta(seconds=int(time.monotonic() - self.started))
         head = Grid.grid(padding=(0, 2))
         head.add_row(
@@ -98,7 +91,7 @@ class EpochView:
     def _epochs(self) -> Grid:
         grid = _grid("epoch", *FIGURES)
         shown = self.rows[-RECENT:]
-        if self.best["epoch"] and self.best not in shown:
+        if self.best is not None and self.best not in shown:
             shown = [self.best, *shown]
         for row in shown:
             star, style = ("*", "bold") if row is self.best else ("", "")

@@ -165,7 +165,7 @@ def run_training(
 
     result = fit(experiment.data, [plan.config], report_epoch, on_state=keep, resume=resume)[0]
     checkpoint = None
-    if result.parameters is not None:
+    if result.networks:
         checkpoint = make_checkpoint(experiment, result)
         if result.stopped != "caller":
             checkpoint = with_test_scores(checkpoint, experiment)
@@ -176,15 +176,10 @@ def run_training(
     return Trained(
         result=result,
         checkpoint=checkpoint,
-        signs=diagnose(result.history, plan.config, _prevalence(experiment)),
+        signs=diagnose(result.history, plan.config, experiment.data.prevalence),
         folder=folder,
         finished=result.stopped != "caller",
     )
-
-
-def _prevalence(experiment: Experiment) -> dict[str, float]:
-    shares = experiment.data.y_validation.mean(0).tolist()
-    return dict(zip(experiment.data.labels, shares, strict=True))
 
 
 def describe(trained: Trained, seconds: float) -> dict[str, Any]:

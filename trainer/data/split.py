@@ -14,6 +14,7 @@ import numpy as np
 from trainer.errors import ConfigError, TableError
 
 PARTS = ("train", "validation", "test")
+MAX_FOLDS = 64  # times repeats
 MIN_EACH = 2  # positives, and negatives, of every label in every part
 DEALS = 30  # at most; with 200 labels of 20 positives every second one falls short
 
@@ -76,6 +77,59 @@ def fold_rows(
             " give the part more rows with --val_size"
         )
     return _deal(labels, groups, np.full(n_folds, 1 / n_folds), seed)
+
+
+def fold_splits(
+    split: Split,
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    *,
+    label_names: Sequence[str],
+    folds: int,
+    repeats: int,
+    seed: int,
+) -> list[Split]:
+    """Deal all rows but test into folds; return a Split for each, its validation rows the fold's.
+
+    labels, groups  of all N rows of the table, as in `split_rows`
+    folds           2 or more; 1 returns the split as it is
+    repeats         deals of the rows, 1 or more; each row is held out once in each
+
+    Raises ConfigError for numbers out of range, TableError when a label has fewer positives or
+    negatives than folds outside the test rows, or there are fewer rows or groups than folds.
+    """
+    if not 1 <= folds <= MAX_FOLDS:
+        raise ConfigError(f"--folds must be 1 to {MAX_FOLDS}, got {folds}; 5 is usual")
+    if repeats < 1 or folds * repeats > MAX_FOLDS:
+        raise ConfigError(
+            f"--repeats must be 1 or more and --folds times --repeats at most {MAX_FOLDS}, got "
+            f"{folds} and {repeats}"
+        )
+    if folds == 1:
+        if repeats > 1:
+            raise ConfigError(
+                f"--repeats {repeats} needs --folds 2 or more: one part is not repeated"
+            )
+        return [split]
+    rows = np.sort(np.concatenate([split.train, split.validation]))
+    _check_folds(labels[rows], label_names, folds)
+    own = None if groups is None else groups[rows]
+    splits = []
+    for repeat in range(repeats):
+        fold = fold_rows(labels[rows], own, n_folds=folds, seed=seed + repeat)
+        splits += [Split(rows[fold != k], rows[fold == k], split.test) for k in range(folds)]
+    return splits
+
+
+def _check_folds(labels: np.ndarray, label_names: Sequence[str], folds: int) -> None:
+    for label, name in zip(labels.T, label_names, strict=True):
+        positives = int((label > 0).sum())
+        for count, kind in ((positives, "positives"), (len(label) - positives, "negatives")):
+            if count < max(folds, 2 * MIN_EACH):
+                raise TableError(
+                    f"label column {name!r} has {count} {kind} outside the test rows, too few for "
+                    f"{folds} folds; leave the label out, or give --folds 1"
+                )
 
 
 def _deal(

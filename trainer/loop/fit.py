@@ -2,16 +2,15 @@
 
     results = fit(data, configs, on_epoch)
 
-After each epoch the members' scores go to `on_epoch`, which says who goes on: the one seam to a
-search. Members leave when they are told to, when they stop improving, when they have had their
-epochs or when their loss is no longer finite; others may take their places. Whoever comes or goes,
-a member trains as if it were alone.
+A run has a member in each fold of the data. After each epoch the scores of its pooled held-out rows
+go to `on_epoch`, which says who goes on: the one seam to a search. Runs leave when they are told
+to, when they stop improving, when they have had their epochs or when their loss is no longer
+finite; others may take their places. Whoever comes or goes, each member trains as if it were alone.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -19,13 +18,12 @@ from torch import Tensor
 
 from trainer.config import TrainConfig
 from trainer.errors import CheckpointError, ConfigError
-from trainer.loop.judgement import judge
-from trainer.loop.members import Stacks
-from trainer.loop.resume import HistoryRow, RunState
-from trainer.loop.validation import Validation
+from trainer.loop.history import HistoryRow, history_row, improves, is_finite, macro_scores
+from trainer.loop.members import Members
+from trainer.loop.resume import MemberState, RunState
+from trainer.loop.validation import Validation, fit_thresholds
 from trainer.scores.evaluation import Evaluation
 from trainer.stack.model import Shape, named_parameters
-from trainer.stack.stack import Stack
 from trainer.stack.tensors import TrainingData
 from trainer.steps.inference import predict_probabilities
 
@@ -34,18 +32,23 @@ StopReason = Literal["epochs", "patience", "caller", "non_finite"]
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One epoch: who ran, which epoch of theirs it was, how they score.
+    """One epoch: which runs trained, which epoch of theirs it was, how they score.
 
-    `members`, K of them, count the configs given to `fit`, then those that joined, in their order.
+    `runs`, K of them, count the configs given to `fit`, then those that joined, in their order.
     `epochs` (K,) count from 1; `scores` maps the names of `Validation.macro` to (K,) values; `loss`
     (K,) is the mean training loss.
     """
 
-    members: Sequence[int]
+    runs: Sequence[int]
     epochs: Sequence[int]
     scores: Mapping[str, Sequence[float]]
     loss: Sequence[float]
     validation: Validation
+
+    def row(self, k: int) -> HistoryRow:
+        """Return the k-th run's epoch as a row of its history, without single labels."""
+        scores = {name: values[k] for name, values in self.scores.items()}
+        return history_row(self.epochs[k], self.loss[k], scores)
 
 
 OnEpoch = Callable[[EpochReport], Sequence[bool]]
@@ -56,12 +59,13 @@ OnState = Callable[[RunState], None]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """One member's best epoch.
+    """One run's best epoch, the same for all its folds.
 
-    `parameters` are float32 on the CPU, named and shaped as in trainer.stack.model; None, as
-    `thresholds` and `evaluation`, if no epoch had finite scores. `scores` are the validation scores
-    of the best epoch, `history` has a row an epoch. `shrunk` names labels whose thresholds lean on
-    the pooled labels for want of positives.
+    `networks` has each fold's parameters, float32 on the CPU, named and shaped as in
+    trainer.stack.model; it is empty, and `thresholds`, `evaluation` and `held_out` are None, if no
+    epoch had finite scores. `scores` are the validation scores of the best epoch, `history` has a
+    row an epoch, `held_out` (V, L) the probabilities of the pooled rows at the best epoch. `shrunk`
+    names labels whose thresholds lean on the pooled labels for want of positives.
     """
 
     config: TrainConfig
@@ -69,51 +73,43 @@ class TrainResult:
     best_epoch: int
     stopped: StopReason
     scores: dict[str, float]
-    parameters: dict[str, Tensor] | None
+    networks: tuple[dict[str, Tensor], ...]
     thresholds: dict[str, float] | None
     evaluation: Evaluation | None
+    held_out: Tensor | None
     shrunk: tuple[str, ...] = ()
 
 
 @dataclass
 class _Run:
-    """Bookkeeping of one member."""
+    """Bookkeeping of one run: its history, and its members' parameters at the best epoch."""
 
     config: TrainConfig
     keep_last: bool = False
     history: list[HistoryRow] = field(default_factory=list)
-    best_score: float = -math.inf
     best_epoch: int = 0
-    best_parameters: Tensor | None = None
+    best_parameters: list[Tensor] = field(default_factory=list)
     stopped: StopReason | None = None
 
-    def record(self, row: HistoryRow, parameters: Tensor) -> None:
+    def record(self, row: HistoryRow, parameters: Sequence[Tensor]) -> None:
         """Note an epoch, keep its parameters (P,) if they are the best, decide whether to stop."""
+        best = self.history[self.best_epoch - 1] if self.best_epoch else None
         self.history.append(row)
-        score = self._score(row)
-        beaten = score > self.best_score + (self.config.min_delta if self.best_epoch else 0)
-        if beaten or (self.keep_last and _is_finite(row)):
-            self.best_score, self.best_epoch = score, len(self.history)
-            self.best_parameters = parameters.clone()
+        if improves(row, best, self.config) or (self.keep_last and is_finite(row)):
+            self.best_epoch = len(self.history)
+            self.best_parameters = [of_fold.clone() for of_fold in parameters]
         self._decide()
 
-    def restore(self, state: RunState) -> None:
+    def restore(self, state: RunState, device: torch.device) -> None:
         """Go back to a state: as if its epochs had been recorded here."""
         self.history = [dict(row) for row in state.history]
         self.best_epoch = state.best_epoch
-        self.best_parameters = state.best_parameters
-        if self.best_epoch:
-            self.best_score = self._score(self.history[self.best_epoch - 1])
+        kept = [member.best_parameters for member in state.members]
+        self.best_parameters = [of_fold.to(device) for of_fold in kept if of_fold is not None]
         self._decide()
 
-    def _score(self, row: HistoryRow) -> float:
-        if not _is_finite(row):
-            return -math.inf
-        metric = self.config.early_stop_metric
-        return -row["validation_loss"] if metric == "loss" else row[metric]
-
     def _decide(self) -> None:
-        if not _is_finite(self.history[-1]):
+        if not is_finite(self.history[-1]):
             self.stopped = "non_finite"
         elif len(self.history) >= self.config.epochs:
             self.stopped = "epochs"
@@ -147,82 +143,86 @@ def fit(
 ) -> list[TrainResult]:
     """Train the configs together and return their results in the same order.
 
-    Configs of one `stack_key` train as one stack; all must share their `decision_key`
-    (ConfigError). `on_epoch` gets an EpochReport after each epoch and returns K booleans: which of
-    `report.members` go on. `on_result` gets a member and its result as soon as it leaves. `refill`
-    is then asked for up to so many configs as places are free; their results follow those of the
-    first configs.
+    All must share their `decision_key` (ConfigError). `on_epoch` gets an EpochReport after each
+    epoch and returns K booleans: which of `report.runs` go on. `on_result` gets a run's number and
+    its result as soon as it leaves. `refill` is then asked for up to as many configs as places are
+    free; their results follow those of the first configs.
 
     With `keep_last`, each epoch counts as better than those before: for a run whose length is known
     and whose validation rows are not to choose anything.
 
-    A single run hands its state to `on_state` after each epoch; from such a state, as `resume`, it
-    goes on to the same bits.
+    A single run hands its state to `on_state` after each epoch; from such a state, given as
+    `resume`, it resumes bit for bit.
     """
     if not configs:
         return []
-    stacks, runs, results = Stacks(data), list[_Run](), dict[int, TrainResult]()
+    members, runs, results = Members(data), list[_Run](), dict[int, TrainResult]()
 
     def join(joining: Sequence[TrainConfig]) -> None:
         _check_thresholds(joining, configs[0])
-        stacks.add(range(len(runs), len(runs) + len(joining)), joining)
+        members.add(range(len(runs), len(runs) + len(joining)), joining)
         runs.extend(_Run(config, keep_last) for config in joining)
 
-    def leave(members: Sequence[int]) -> None:
-        for member in members:
-            results[member] = _finish(runs[member], data, stacks.place(member)[0].shape)
+    def leave(leaving: Sequence[int]) -> None:
+        for run in leaving:
+            shapes = [place.stack.shape for place in members.places(run)]
+            results[run] = _finish(runs[run], data, shapes)
             if on_result is not None:
-                on_result(member, results[member])
-        stacks.drop(members)
+                on_result(run, results[run])
+        members.drop(leaving)
 
     join(configs)
     if resume is not None:
-        _restore(stacks.place(0)[0], runs[0], resume)
+        _restore(members, runs[0], resume)
         leave([0] if runs[0].stopped else [])
-    while members := stacks.members:
-        loss = stacks.train_epoch().tolist()
-        report = _report(members, runs, loss, stacks.validate())
-        for k, (member, parameters) in enumerate(zip(members, stacks.parameters(), strict=True)):
-            runs[member].record(_history_row(report, k, data.labels), parameters)
+    while training := members.runs:
+        loss = members.train_epoch()
+        report = _report(training, runs, loss, members.validate())
+        for k, run in enumerate(training):
+            runs[run].record(_row(report, k, data.labels), members.parameters(run))
         if on_state is not None:
-            on_state(_state(stacks.place(0)[0], runs[0]))
+            on_state(_state(members, runs[0]))
         if on_epoch is not None:
-            for member, goes_on in zip(members, on_epoch(report), strict=True):
-                if not goes_on and runs[member].stopped is None:
-                    runs[member].stopped = "caller"
-        left = [member for member in members if runs[member].stopped is not None]
+            for run, goes_on in zip(training, on_epoch(report), strict=True):
+                if not goes_on and runs[run].stopped is None:
+                    runs[run].stopped = "caller"
+        left = [run for run in training if runs[run].stopped is not None]
         leave(left)
         if left and refill is not None:
             join(list(refill(len(left))))
-    return [results[member] for member in range(len(runs))]
+    return [results[run] for run in range(len(runs))]
 
 
-def _state(stack: Stack, run: _Run) -> RunState:
-    """Return the state of a stack of one."""
-    return RunState(
-        parameters=stack.parameters[0].clone(),
-        mean=stack.optimizer.mean[0].clone(),
-        square=stack.optimizer.square[0].clone(),
-        steps=stack.optimizer.steps[0].clone(),
-        generator=stack.generators[0].get_state(),
-        best_parameters=run.best_parameters,
-        best_epoch=run.best_epoch,
-        history=list(run.history),
-    )
+def _state(members: Members, run: _Run) -> RunState:
+    """Return the state of the only run, number 0."""
+    best: Sequence[Tensor | None] = run.best_parameters or [None] * len(members.data.folds)
+    states = [
+        MemberState(
+            parameters=stack.parameters[k].clone(),
+            mean=stack.optimizer.mean[k].clone(),
+            square=stack.optimizer.square[k].clone(),
+            steps=stack.optimizer.steps[k].clone(),
+            generator=stack.generators[k].get_state(),
+            best_parameters=of_fold,
+        )
+        for (stack, k), of_fold in zip(members.places(0), best, strict=True)
+    ]
+    return RunState(tuple(states), run.best_epoch, list(run.history))
 
 
-def _restore(stack: Stack, run: _Run, state: RunState) -> None:
-    """Bring a stack of one and its run to a state; raises CheckpointError if it does not fit."""
-    if len(stack) != 1 or state.parameters.shape != stack.parameters[0].shape:
-        raise CheckpointError("the interrupted run is of another shape; start it anew")
-    stack.parameters[0] = state.parameters
-    stack.optimizer.mean[0] = state.mean
-    stack.optimizer.square[0] = state.square
-    stack.optimizer.steps[0] = state.steps
-    stack.generators[0].set_state(state.generator)
-    best = state.best_parameters
-    moved = None if best is None else best.to(stack.parameters.device)
-    run.restore(replace(state, best_parameters=moved))
+def _restore(members: Members, run: _Run, state: RunState) -> None:
+    """Bring the only run to a state; raises CheckpointError if it does not fit."""
+    places = members.places(0)
+    of_state = [member.parameters.shape for member in state.members]
+    if of_state != [stack.parameters[k].shape for stack, k in places]:
+        raise CheckpointError("the interrupted run is of another shape; start the run again")
+    for (stack, k), member in zip(places, state.members, strict=True):
+        stack.parameters[k] = member.parameters
+        stack.optimizer.mean[k] = member.mean
+        stack.optimizer.square[k] = member.square
+        stack.optimizer.steps[k] = member.steps
+        stack.generators[k].set_state(member.generator)
+    run.restore(state, members.data.device)
 
 
 def _check_thresholds(configs: Sequence[TrainConfig], first: TrainConfig) -> None:
@@ -235,47 +235,48 @@ def _check_thresholds(configs: Sequence[TrainConfig], first: TrainConfig) -> Non
 
 
 def _report(
-    members: Sequence[int], runs: Sequence[_Run], loss: Sequence[float], validation: Validation
+    training: Sequence[int], runs: Sequence[_Run], loss: Sequence[float], validation: Validation
 ) -> EpochReport:
     scores = {name: values.tolist() for name, values in validation.macro.items()}
-    epochs = tuple(len(runs[member].history) + 1 for member in members)
-    return EpochReport(tuple(members), epochs, scores, loss, validation)
+    epochs = tuple(len(runs[run].history) + 1 for run in training)
+    return EpochReport(tuple(training), epochs, scores, loss, validation)
 
 
-def _is_finite(row: HistoryRow) -> bool:
-    return math.isfinite(row["loss"]) and math.isfinite(row["validation_loss"])
-
-
-def _history_row(report: EpochReport, k: int, labels: Sequence[str]) -> HistoryRow:
-    scores = {name: values[k] for name, values in report.scores.items()}
-    row = {"epoch": report.epochs[k], "loss": report.loss[k], "validation_loss": scores.pop("loss")}
-    row |= scores
+def _row(report: EpochReport, k: int, labels: Sequence[str]) -> HistoryRow:
+    row = report.row(k)
     for i, label in enumerate(labels):
         row[f"f1_{label}"] = float(report.validation.f1[k, i])
         row[f"predicted_share_{label}"] = float(report.validation.predicted_share[k, i])
     return row
 
 
-def _finish(run: _Run, data: TrainingData, shape: Shape) -> TrainResult:
-    """Go back to the best epoch and choose the thresholds there, from validation rows only."""
+def _finish(run: _Run, data: TrainingData, shapes: Sequence[Shape]) -> TrainResult:
+    """Go back to the best epoch and choose the thresholds there, from held-out rows only."""
     if run.stopped is None:
         raise AssertionError("a run ends with a reason")
-    if run.best_parameters is None:
-        return TrainResult(run.config, run.history, 0, run.stopped, {}, None, None, None)
-    probabilities = predict_probabilities(run.best_parameters[None], shape, data.x_validation)[0]
-    judged = judge(
-        probabilities.cpu(), data.y_validation.cpu(), data.folds.cpu(), data.labels, run.config
+    if not run.best_parameters:
+        return TrainResult(run.config, run.history, 0, run.stopped, {}, (), None, None, None)
+    of_folds = [
+        predict_probabilities(parameters[None], shape, fold.x_validation)[0]
+        for parameters, shape, fold in zip(run.best_parameters, shapes, data.folds, strict=True)
+    ]
+    held_out = data.pool(of_folds).cpu()
+    chosen = fit_thresholds(
+        held_out, data.y_validation.cpu(), data.cross_fold.cpu(), data.labels, run.config
     )
-    row = run.history[run.best_epoch - 1]
-    parameters = named_parameters(run.best_parameters, shape)
+    named = [
+        named_parameters(parameters, shape)
+        for parameters, shape in zip(run.best_parameters, shapes, strict=True)
+    ]
     return TrainResult(
         config=run.config,
         history=run.history,
         best_epoch=run.best_epoch,
         stopped=run.stopped,
-        scores={k: v for k, v in row.items() if not k.startswith(("f1_", "predicted_share_"))},
-        parameters={name: tensor.cpu() for name, tensor in parameters.items()},
-        thresholds=judged.thresholds,
-        evaluation=judged.evaluation,
-        shrunk=judged.shrunk,
+        scores=macro_scores(run.history[run.best_epoch - 1]),
+        networks=tuple({name: t.cpu() for name, t in of_fold.items()} for of_fold in named),
+        thresholds=chosen.thresholds,
+        evaluation=chosen.evaluation,
+        held_out=held_out,
+        shrunk=chosen.shrunk,
     )

@@ -1,4 +1,4 @@
-"""What a stack is worth on the validation rows, member by member, after each epoch."""
+"""What runs are worth on the rows held out from their folds, and thresholds chosen there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,27 +6,28 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainer.config import TrainConfig
+from trainer.scores.evaluation import Evaluation, evaluate
 from trainer.scores.metrics import Counts, Ranking, average_precision, confusion, rank, roc_auc
 from trainer.scores.thresholds import (
     ThresholdMetric,
     best_thresholds,
     cross_fitted_counts,
     parse_threshold_metric,
+    shrunk_labels,
 )
-from trainer.stack.stack import Stack, member_losses
 from trainer.stack.tensors import TrainingData
-from trainer.steps.inference import predict_logits
 
 FIXED_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores of K members; those that need decisions are cross-fitted.
+    """Scores of K runs; those that need decisions are cross-fitted.
 
     `macro` maps a score's name to (K,) float64, the mean over the labels: macro_f1, macro_recall,
     macro_precision, balanced_accuracy, average_precision, roc_auc; tuned_macro_f1 is the flattering
-    one, with thresholds chosen on the very rows they are scored on; loss is each member's own.
+    one, with thresholds chosen on the very rows they are scored on; loss is each run's own.
     `f1` and `predicted_share` are (K, L) float64.
     """
 
@@ -35,27 +36,21 @@ class Validation:
     predicted_share: Tensor
 
 
-def validate(stacks: Sequence[Stack], data: TrainingData) -> Validation:
-    """Score every member of some stacks on the validation rows, K of them in all.
+def validate(
+    probabilities: Tensor, losses: Tensor, data: TrainingData, config: TrainConfig
+) -> Validation:
+    """Score K runs by their probabilities of the pool (K, V, L); `losses` (K,) are passed on.
 
-    They must share their `decision_key`.
+    The runs share their `decision_key`, for which `config` is asked.
     """
-    logits = [predict_logits(stack.parameters, stack.shape, data.x_validation) for stack in stacks]
-    losses = [
-        member_losses(of_stack[k : k + 1], data.y_validation[None], stack, slice(k, k + 1))
-        for stack, of_stack in zip(stacks, logits, strict=True)
-        for k in range(len(stack))
-    ]
-    probabilities = torch.stack([torch.sigmoid(m) for of_stack in logits for m in of_stack])
-    ranking = rank(probabilities, data.y_validation, data.folds)
-    first = stacks[0].configs[0]
-    metric = parse_threshold_metric(first.threshold_metric)
-    thresholds = choose_thresholds(ranking, metric, optimize=first.optimize_thresholds)
+    ranking = rank(probabilities, data.y_validation, data.cross_fold)
+    metric = parse_threshold_metric(config.threshold_metric)
+    thresholds = choose_thresholds(ranking, metric, optimize=config.optimize_thresholds)
     tuned = confusion(probabilities, data.y_validation, thresholds)
-    fitted = cross_fitted_counts(ranking, metric) if first.optimize_thresholds else tuned
+    fitted = cross_fitted_counts(ranking, metric) if config.optimize_thresholds else tuned
     return Validation(
         macro={
-            "loss": torch.cat(losses).double(),
+            "loss": losses,
             "tuned_macro_f1": tuned.f_beta().mean(1),
             "average_precision": average_precision(ranking).mean(1),
             "roc_auc": roc_auc(ranking).mean(1),
@@ -82,4 +77,42 @@ def choose_thresholds(ranking: Ranking, metric: ThresholdMetric, *, optimize: bo
         return best_thresholds(ranking, metric)
     return torch.full(
         ranking.keys.shape[:2], FIXED_THRESHOLD, dtype=torch.float32, device=ranking.keys.device
+    )
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """A threshold for each label, and scores whose decisions are cross-fitted.
+
+    `shrunk` names the labels whose thresholds lean on the pooled labels for want of positives.
+    """
+
+    thresholds: dict[str, float]
+    evaluation: Evaluation
+    shrunk: tuple[str, ...]
+
+
+def fit_thresholds(
+    probabilities: Tensor,
+    labels: Tensor,
+    cross_fold: Tensor,
+    names: Sequence[str],
+    config: TrainConfig,
+) -> Thresholds:
+    """Choose thresholds on V rows as the config says and score the rows by cross-fitting.
+
+    Shapes (V rows, L labels): probabilities (V, L) float32, labels (V, L) 0 or 1, cross_fold (V,);
+    all on the CPU. Where the config does not optimise thresholds, they are 0.5 and scored as they
+    are.
+    """
+    optimize = config.optimize_thresholds
+    ranking = rank(probabilities[None], labels, cross_fold)
+    metric = parse_threshold_metric(config.threshold_metric)
+    thresholds = choose_thresholds(ranking, metric, optimize=optimize)[0]
+    counts = cross_fitted_counts(ranking, metric) if optimize else None
+    few = shrunk_labels(ranking).tolist() if optimize else [False] * len(names)
+    return Thresholds(
+        thresholds=dict(zip(names, thresholds.tolist(), strict=True)),
+        evaluation=evaluate(probabilities, labels, thresholds, names, counts=counts),
+        shrunk=tuple(name for name, is_few in zip(names, few, strict=True) if is_few),
     )

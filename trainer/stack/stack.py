@@ -10,7 +10,7 @@ from trainer.config import TrainConfig
 from trainer.stack.losses import focal_loss, smooth
 from trainer.stack.model import Shape, initial_parameters
 from trainer.stack.optimizer import AdamWState
-from trainer.stack.tensors import TrainingData
+from trainer.stack.tensors import FoldData
 from trainer.stack.weights import class_weights, sampling_weights
 
 ALL = slice(None)
@@ -78,10 +78,10 @@ class Stack:
         )
 
 
-def start_stack(data: TrainingData, configs: Sequence[TrainConfig]) -> Stack:
+def start_stack(data: FoldData, configs: Sequence[TrainConfig]) -> Stack:
     """Return the members before their first epoch; configs must share their `stack_key`."""
     first = configs[0]
-    shape = Shape(data.features, len(data.labels), first.hidden_dim, first.num_layers)
+    shape = Shape(data.features, data.n_labels, first.hidden_dim, first.num_layers)
     generators = [torch.Generator(data.device).manual_seed(config.seed) for config in configs]
     parameters = initial_parameters(shape, generators)
     labels = data.y_train[:, : shape.labels]

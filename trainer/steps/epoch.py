@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trainer.stack.draws import draw_keys, draw_rows
 from trainer.stack.stack import Program, Stack
-from trainer.stack.tensors import TrainingData
+from trainer.stack.tensors import FoldData
 from trainer.steps.cuda_graph import recorded
 from trainer.steps.in_c import compiled
 from trainer.steps.in_torch import eager
@@ -21,7 +21,7 @@ def stacks_pay(device: torch.device) -> bool:
     return device.type == "cuda" or library() is None
 
 
-def train_epoch(stack: Stack, data: TrainingData) -> Tensor:
+def train_epoch(stack: Stack, data: FoldData) -> Tensor:
     """Train every member on N rows, in place; return the mean training loss of each (K,)."""
     if stack.program is None:
         stack.program = _program(replace(stack), data)  # of a copy: a cycle would outlive the stack
@@ -35,7 +35,7 @@ def train_epoch(stack: Stack, data: TrainingData) -> Tensor:
     return total / rows.shape[1]
 
 
-def _program(stack: Stack, data: TrainingData) -> Program:
+def _program(stack: Stack, data: FoldData) -> Program:
     if data.device.type == "cuda":
         return recorded(eager(stack, data))
     return compiled(stack, data) or eager(stack, data)

@@ -8,11 +8,11 @@ from torch import Tensor
 from trainer.stack.draws import dropped_of_256
 from trainer.stack.optimizer import CLIP_NORM
 from trainer.stack.stack import Program, Stack
-from trainer.stack.tensors import TrainingData
+from trainer.stack.tensors import FoldData
 from trainer.steps.native import Member, library, scratch_for, sizes_of
 
 
-def compiled(stack: Stack, data: TrainingData) -> Program | None:
+def compiled(stack: Stack, data: FoldData) -> Program | None:
     """Return the program in C that trains the stack on the data; None if it can't be had."""
     found = library()
     if found is None or data.device.type != "cpu":

@@ -11,10 +11,10 @@ from trainer.stack.losses import focal_slope, sides
 from trainer.stack.model import backward, forward, layers_of
 from trainer.stack.optimizer import CLIP_NORM, adamw
 from trainer.stack.stack import Program, Stack, member_losses
-from trainer.stack.tensors import TrainingData
+from trainer.stack.tensors import FoldData
 
 
-def eager(stack: Stack, data: TrainingData) -> Program:
+def eager(stack: Stack, data: FoldData) -> Program:
     """Return the program that trains the stack on the data."""
     layers = layers_of(stack.parameters, stack.shape)
     gradients = torch.zeros_like(stack.parameters)

@@ -1,4 +1,5 @@
 import pytest
+from training_case import with_tensors
 
 from search.space.objective import value_of, values_of
 from studies.definition import OBJECTIVES
@@ -37,6 +38,6 @@ def test_a_label_that_the_table_lacks_is_refused(trained, data):
 
 
 def test_a_result_without_a_finite_epoch_is_worth_nothing(data):
-    x = data.x_train * float("nan")
-    result = fit(type(data)(**{**vars(data), "x_train": x}), CONFIGS[:1])[0]
+    x = data.folds[0].x_train * float("nan")
+    result = fit(with_tensors(data, x_train=x), CONFIGS[:1])[0]
     assert value_of(result, "macro_f1") != value_of(result, "macro_f1")

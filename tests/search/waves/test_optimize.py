@@ -1,10 +1,10 @@
-import dataclasses
 import math
 
 import optuna
 import pytest
 import torch
 from optuna.trial import TrialState
+from training_case import with_tensors
 
 from search.space.space import distributions
 from search.space.strategy import make_pruner, make_sampler
@@ -168,10 +168,10 @@ def test_every_trained_trial_can_be_sorted_by_what_its_best_epoch_came_to(search
 
 
 def test_a_run_gone_wrong_is_diagnosed_with_its_remedies(data):
-    x = data.x_train.clone()
+    x = data.folds[0].x_train.clone()
     x[:, 0] = math.inf
     study = make_study(define(budget={"trials": 4}))
-    Search(study, dataclasses.replace(data, x_train=x), define(budget={"trials": 4})).run()
+    Search(study, with_tensors(data, x_train=x), define(budget={"trials": 4})).run()
     for trial in study.trials:
         assert trial.user_attrs["diagnosis"] == "non_finite"
         assert "not finite in epoch 1" in trial.user_attrs["signs"][0]["words"]
@@ -240,12 +240,10 @@ def test_a_stop_tells_every_running_trial_with_what_it_has(data, in_torch):
 
 
 def test_a_diverged_trial_fails_with_its_reason_and_the_search_goes_on(data):
-    x = data.x_train.clone()
+    x = data.folds[0].x_train.clone()
     x[:, 0] = math.inf
     study = make_study(define(budget={"trials": 4}))
-    progress = Search(
-        study, dataclasses.replace(data, x_train=x), define(budget={"trials": 4})
-    ).run()
+    progress = Search(study, with_tensors(data, x_train=x), define(budget={"trials": 4})).run()
     assert progress.failed == 4
     assert all("not finite in epoch 1" in t.user_attrs["failure"] for t in study.trials)
 
@@ -305,11 +303,11 @@ def test_a_label_of_its_own_is_maximised_where_the_objective_names_it(data):
 
 
 def test_a_run_of_failures_stops_the_search_with_the_reason(data):
-    x = data.x_train.clone()
+    x = data.folds[0].x_train.clone()
     x[:, 0] = math.inf
     definition = define(budget={"trials": 100})
     study = make_study(definition)
-    progress = Search(study, dataclasses.replace(data, x_train=x), definition).run()
+    progress = Search(study, with_tensors(data, x_train=x), definition).run()
     assert "not finite in epoch 1" in progress.gave_up
     assert MAX_FAILURES <= progress.failed < 20
 

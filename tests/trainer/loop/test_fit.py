@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from training_case import with_tensors
 
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
@@ -33,9 +34,9 @@ STACK = [
 
 
 def assert_bitwise_equal(one, other):
-    assert one.parameters.keys() == other.parameters.keys()
-    for name, tensor in one.parameters.items():
-        assert torch.equal(tensor, other.parameters[name]), name
+    assert one.networks[0].keys() == other.networks[0].keys()
+    for name, tensor in one.networks[0].items():
+        assert torch.equal(tensor, other.networks[0][name]), name
     assert one.history == other.history
     assert one.thresholds == other.thresholds
     assert (one.best_epoch, one.stopped) == (other.best_epoch, other.stopped)
@@ -106,7 +107,7 @@ def test_order_within_a_stack_changes_nothing(data):
 
 def test_neighbours_that_leave_change_nothing(data):
     def dismiss(report):
-        return [member == 2 or report.epochs[0] < member for member in report.members]
+        return [member == 2 or report.epochs[0] < member for member in report.runs]
 
     pruned = fit(data, STACK, dismiss)
     assert_bitwise_equal(pruned[2], fit(data, [STACK[2]])[0])
@@ -116,10 +117,10 @@ def test_neighbours_that_leave_change_nothing(data):
 
 def test_a_diverging_neighbour_changes_nothing(data):
     """Its loss turns nan, and 0 * nan would spread: a broken row is drawn by one member only."""
-    negative = int((data.y_train[:, :3].sum(1) == 0).nonzero()[0])
-    x_train = data.x_train.clone()
+    negative = int((data.folds[0].y_train[:, :3].sum(1) == 0).nonzero()[0])
+    x_train = data.folds[0].x_train.clone()
     x_train[negative, 0] = math.inf
-    broken = dataclasses.replace(data, x_train=x_train)
+    broken = with_tensors(data, x_train=x_train)
     drawer, spared = config(0), config(1, weight_method="per_class", epochs=3)
     together = fit(broken, [drawer, spared])
     assert together[0].stopped == "non_finite"
@@ -129,8 +130,8 @@ def test_a_diverging_neighbour_changes_nothing(data):
 
 def test_a_diverged_run_keeps_its_best_epoch_before(data):
     """Row 0 breaks after the first epoch, as a learning rate too high would."""
-    x_train = data.x_train.clone()
-    broken = dataclasses.replace(data, x_train=x_train)
+    x_train = data.folds[0].x_train.clone()
+    broken = with_tensors(data, x_train=x_train)
 
     def break_data(report):
         x_train[0, 0] = math.inf
@@ -148,9 +149,9 @@ def test_reports_name_the_members_that_still_run(data):
     seen = []
 
     def watch(report):
-        assert len(report.scores["macro_f1"]) == len(report.loss) == len(report.members)
-        seen.append((report.epochs, report.members))
-        return [True] * len(report.members)
+        assert len(report.scores["macro_f1"]) == len(report.loss) == len(report.runs)
+        seen.append((report.epochs, report.runs))
+        return [True] * len(report.runs)
 
     fit(data, [config(0, epochs=1), config(1, epochs=3), config(2, epochs=2)], watch)
     assert seen == [((1, 1, 1), (0, 1, 2)), ((2, 2), (1, 2)), ((3,), (1,))]
@@ -185,8 +186,8 @@ def test_members_of_other_shapes_train_beside_it_as_if_alone(data):
         return joining
 
     def watch(report):
-        seen.append(set(report.members))
-        return [True] * len(report.members)
+        seen.append(set(report.runs))
+        return [True] * len(report.runs)
 
     results = fit(data, mixed, watch, refill=refill)
     assert [result.config for result in results[8:]] == [config(9, hidden_dim=64), config(10)]
@@ -212,9 +213,9 @@ def test_the_best_epoch_is_kept_not_the_last(data):
 
 def test_kept_parameters_and_thresholds_give_the_scores_they_claim(data):
     result = fit(data, [STACK[1]])[0]
-    shape = start_stack(data, [STACK[1]]).shape
+    shape = start_stack(data.folds[0], [STACK[1]]).shape
     probabilities = predict_probabilities(
-        flat_parameters(result.parameters, shape), shape, data.x_validation
+        flat_parameters(result.networks[0], shape), shape, data.folds[0].x_validation
     )
     thresholds = torch.tensor([list(result.thresholds.values())])
     tuned = confusion(probabilities, data.y_validation, thresholds).f_beta().mean().item()

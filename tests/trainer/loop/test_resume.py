@@ -36,8 +36,8 @@ def test_a_run_goes_on_from_any_epoch_to_the_same_bits(data, run, tmp_path, epoc
     assert resumed.history == whole.history
     assert resumed.thresholds == whole.thresholds
     assert (resumed.best_epoch, resumed.stopped) == (whole.best_epoch, whole.stopped)
-    for name, tensor in whole.parameters.items():
-        assert torch.equal(resumed.parameters[name], tensor)
+    for name, tensor in whole.networks[0].items():
+        assert torch.equal(resumed.networks[0][name], tensor)
 
 
 def test_a_run_that_had_ended_is_only_finished(data, run):
@@ -79,7 +79,9 @@ def test_a_broken_state_is_refused_in_one_line(run, tmp_path, spoil):
 
 
 def test_a_state_with_torn_tensors_is_refused(run, tmp_path):
-    torn = dataclasses.replace(run[1][0], mean=torch.zeros(3))
+    state = run[1][0]
+    member = dataclasses.replace(state.members[0], mean=torch.zeros(3))
+    torn = dataclasses.replace(state, members=(member,))
     save_state(tmp_path, torn, {})
     with pytest.raises(CheckpointError, match="unexpected shapes"):
         load_state(tmp_path)

@@ -16,8 +16,8 @@ def lowbias32(x):
     return x ^ (x >> np.uint32(16))
 
 
-def stack_of(data, **values):
-    return start_stack(data, [TrainConfig.create(**values, seed=k) for k in range(2)])
+def stack_of(fold, **values):
+    return start_stack(fold, [TrainConfig.create(**values, seed=k) for k in range(2)])
 
 
 def test_random_bytes_are_those_of_the_hash_they_name():
@@ -35,23 +35,23 @@ def test_random_bytes_are_uniform_and_each_key_has_its_own():
     assert abs((drawn[0] == drawn[1]).float().mean() - 1 / 256) < 5e-4
 
 
-def test_rows_are_drawn_once_each_and_the_last_batch_is_filled_up(data):
-    rows = draw_rows(stack_of(data, batch_size=64), 300)
+def test_rows_are_drawn_once_each_and_the_last_batch_is_filled_up(fold):
+    rows = draw_rows(stack_of(fold, batch_size=64), 300)
     assert rows.shape == (2, 5, 64)
     assert torch.equal(rows[0].flatten()[:300].sort().values, torch.arange(300))
     assert torch.equal(rows[0].flatten()[300:], rows[0].flatten()[:20])
     assert not torch.equal(rows[0], rows[1])
 
 
-def test_weighted_rows_are_drawn_by_their_weight(data):
-    stack = stack_of(data, batch_size=300, weight_method="aggressive")
-    positive, weights = data.y_train[:, :3].any(dim=1), stack.row_weights[0]
+def test_weighted_rows_are_drawn_by_their_weight(fold):
+    stack = stack_of(fold, batch_size=300, weight_method="aggressive")
+    positive, weights = fold.y_train[:, :3].any(dim=1), stack.row_weights[0]
     expected = float(weights[positive].sum() / weights.sum())
     assert expected > 2 * positive.float().mean()
     assert positive[draw_rows(stack, 300)].float().mean() == pytest.approx(expected, abs=0.06)
 
 
-def test_keys_differ_between_members_and_chunks(data):
-    keys = draw_keys(stack_of(data), 50)
+def test_keys_differ_between_members_and_chunks(fold):
+    keys = draw_keys(stack_of(fold), 50)
     assert keys.dtype == torch.int32
     assert len(keys.unique()) == 100

@@ -7,9 +7,9 @@ from trainer.stack.stack import start_stack
 from trainer.steps.in_torch import _masks_of
 
 
-def test_dropout_keeps_the_share_and_the_scale_it_promises(data):
+def test_dropout_keeps_the_share_and_the_scale_it_promises(fold):
     sizes = {"batch_size": 32, "hidden_dim": 32}
-    stack = start_stack(data, [TrainConfig.create(dropout=rate, **sizes) for rate in (0.25, 0.0)])
+    stack = start_stack(fold, [TrainConfig.create(dropout=rate, **sizes) for rate in (0.25, 0.0)])
     masks = _masks_of(stack)(draw_keys(stack, 1)[:, 0], 20)
     assert masks.shape == (20, 2, 2, 32, 32)
     dropping, whole = masks.unbind(2)
@@ -18,6 +18,6 @@ def test_dropout_keeps_the_share_and_the_scale_it_promises(data):
     assert whole.unique().tolist() == [1.0]
 
 
-def test_no_masks_are_made_where_nobody_drops(data):
-    stack = start_stack(data, [TrainConfig.create(dropout=0.0)])
+def test_no_masks_are_made_where_nobody_drops(fold):
+    stack = start_stack(fold, [TrainConfig.create(dropout=0.0)])
     assert _masks_of(stack)(torch.zeros(1, dtype=torch.int32), 3) is None
