@@ -3,6 +3,7 @@
 file -> table -> split -> folds -> features and tensors -> fit -> checkpoint -> one look at test
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -181,11 +182,17 @@ def held_out_probabilities(checkpoint: Checkpoint, experiment: Experiment) -> Te
     return experiment.data.pool(of_folds)
 
 
-def score_rows(checkpoint: Checkpoint, table: Table, rows: np.ndarray) -> ScoredRows:
-    """Score the given rows (N,) of a table, by index, at the checkpoint's thresholds."""
-    names = checkpoint.record.labels
-    probabilities = predict_frame(checkpoint, table.columns.iloc[rows])
-    labels = torch.from_numpy(table.labels[rows])
+def score_rows(
+    checkpoint: Checkpoint, table: Table, rows: np.ndarray, names: Sequence[str] = ()
+) -> ScoredRows:
+    """Score the given rows (N,) of a table, by index, at the checkpoint's thresholds.
+
+    `names` are the labels to score, by default all L.
+    """
+    names = names or checkpoint.record.labels
+    places = [checkpoint.record.labels.index(name) for name in names]
+    probabilities = predict_frame(checkpoint, table.columns.iloc[rows])[:, places]
+    labels = torch.from_numpy(table.labels[rows][:, places])
     cuts = threshold_tensor(checkpoint.record.thresholds, names)
     groups = None if table.groups is None else table.groups[rows]
     scores = evaluate(probabilities, labels, cuts, names)

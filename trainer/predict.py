@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -13,10 +14,13 @@ from torch import Tensor
 
 from trainer.checkpoint import Checkpoint, Network
 from trainer.data.reading import stream_arrow, to_frame
+from trainer.data.unseen import Unseen, together, unseen_in
 from trainer.errors import TableError
 from trainer.scores.evaluation import threshold_tensor
 from trainer.steps.inference import predict_probabilities
 from trainer.writing import written_whole
+
+Result = TypeVar("Result")
 
 ROWS_AT_ONCE = 1 << 15  # through features and network, in flat memory
 WORKERS = 2  # as fast together as one thread reads
@@ -47,63 +51,91 @@ def network_probabilities(network: Network, columns: pd.DataFrame) -> Tensor:
     return probabilities
 
 
+def unseen_texts(checkpoint: Checkpoint, columns: pd.DataFrame) -> list[Unseen]:
+    """Return what of each text column of a frame no network had among its train rows."""
+    return unseen_in(columns, [c for n in checkpoint.networks for c in n.features.categories])
+
+
 def predict_file(
-    checkpoint: Checkpoint, path: Path, output: Path, id_columns: Sequence[str] | None = None
+    checkpoint: Checkpoint,
+    path: Path,
+    output: Path,
+    id_columns: Sequence[str] | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> int:
     """Write a CSV with LABEL_probability and LABEL_positive of each row of `path`; return N.
 
     `id_columns` are copied in front; by default those of the training table that the file has.
-    Columns unknown to the checkpoint are ignored. The output appears whole or not at all. Raises
+    Columns unknown to the checkpoint are ignored. `say` gets a sentence for each text column with
+    values that were not seen in training. The output appears whole or not at all. Raises
     TableError if a column is missing or unusable, RaretuneError if the output can't be written.
     """
     if path.resolve() == output.resolve():
         raise TableError(f"--output {output} is the table itself; name another file")
     wanted = checkpoint.record.roles.id if id_columns is None else id_columns
+    _check_names(checkpoint.record.labels, wanted)
+    unseen: list[Unseen] = []
     n_rows, writer = 0, None
     with written_whole(output) as scratch:
         try:
-            for table in _predictions(checkpoint, path, wanted, required=id_columns is not None):
+            predictions = _predictions(checkpoint, path, wanted, required=id_columns is not None)
+            for table, strange in predictions:
                 writer = writer or csv.CSVWriter(scratch, table.schema)
                 writer.write_table(table)
                 n_rows += len(table)
+                unseen = together(unseen, strange) if unseen else strange
         finally:
             if writer is not None:
                 writer.close()
         if not n_rows:
             raise TableError(f"{path.name} has a header but no rows; there is nothing to predict")
+    for found in unseen:
+        if found.unseen:
+            say(found.sentence)
     return n_rows
+
+
+def _check_names(labels: Sequence[str], id_columns: Sequence[str]) -> None:
+    """Refuse row names that would stand where predictions do."""
+    outputs = {f"{label}_{kind}" for label in labels for kind in ("probability", "positive")}
+    if taken := [name for name in id_columns if name in outputs]:
+        raise TableError(
+            f"id column {taken[0]!r} has the name of a column of predictions; rename it in the "
+            "table, or name other columns with --id"
+        )
 
 
 def _predictions(
     checkpoint: Checkpoint, path: Path, id_columns: Sequence[str], *, required: bool
-) -> Iterator[pa.Table]:
-    labels = checkpoint.record.labels
+) -> Iterator[tuple[pa.Table, list[Unseen]]]:
+    labels, numbers = checkpoint.record.labels, checkpoint.number_columns
     thresholds = threshold_tensor(checkpoint.record.thresholds, labels)
-    text = [*checkpoint.text_columns, *id_columns]
+    text = [*checkpoint.text_columns, *(name for name in id_columns if name not in numbers)]
 
-    def predict(table: pa.Table) -> pa.Table:
+    def predict(table: pa.Table) -> tuple[pa.Table, list[Unseen]]:
         missing = [name for name in id_columns if name not in table.column_names]
         if missing and required:
             raise TableError(
                 f"id column {missing[0]!r} is missing from {path.name}; name another with --id"
             )
-        probabilities = predict_frame(checkpoint, to_frame(table))
+        frame = to_frame(table)
+        probabilities = predict_frame(checkpoint, frame)
         decisions = (probabilities >= thresholds).to(torch.int8)
         columns = {name: table[name] for name in id_columns if name not in missing}
         for i, label in enumerate(labels):
             columns[f"{label}_probability"] = pa.array(probabilities[:, i].numpy())
             columns[f"{label}_positive"] = pa.array(decisions[:, i].numpy())
-        return pa.table(columns)
+        return pa.table(columns), unseen_texts(checkpoint, frame)
 
-    return _map_ahead(predict, stream_arrow(path, numbers=checkpoint.number_columns, text=text))
+    return _map_ahead(predict, stream_arrow(path, numbers=numbers, text=text))
 
 
 def _map_ahead(
-    function: Callable[[pa.Table], pa.Table], tables: Iterable[pa.Table]
-) -> Iterator[pa.Table]:
+    function: Callable[[pa.Table], Result], tables: Iterable[pa.Table]
+) -> Iterator[Result]:
     """Apply a function in WORKERS threads, while this one goes on reading; results keep order."""
     with ThreadPoolExecutor(WORKERS) as pool:
-        ahead: deque[Future[pa.Table]] = deque()
+        ahead: deque[Future[Result]] = deque()
         for table in tables:
             ahead.append(pool.submit(function, table))
             if len(ahead) > WORKERS:

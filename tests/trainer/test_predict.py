@@ -95,3 +95,34 @@ def test_row_names_come_out_as_they_went_in(checkpoint, tmp_path, columns):
     predict_file(checkpoint, tmp_path / "new.csv", tmp_path / "out.csv")
     predicted = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
     assert predicted["person"].tolist() == names
+
+
+def test_values_that_were_not_seen_in_training_are_said(checkpoint, tmp_path, small_tables):
+    table = draw_table(rows=300, seed=1)
+    table["site"] = ["NORTH"] * 150 + [None] * 50 + [" south"] * 50 + ["west"] * 50
+    table.to_csv(tmp_path / "new.csv", index=False)
+    said = []
+    predict_file(checkpoint, tmp_path / "new.csv", tmp_path / "out.csv", say=said.append)
+    assert said == [
+        "site: 200 of 250 values were seen in fewer than 5 rows of the training, or in none, "
+        "first 'NORTH'; spelled otherwise there: 'NORTH' for 'north', ' south' for 'south'"
+    ]
+    table.assign(site="south").to_csv(tmp_path / "new.csv", index=False)
+    predict_file(checkpoint, tmp_path / "new.csv", tmp_path / "out.csv", say=said.append)
+    assert len(said) == 1
+
+
+def test_row_names_never_stand_where_predictions_do(checkpoint, tmp_path):
+    table = draw_table(rows=30).rename(columns={"person": "rare_probability"})
+    table.to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(TableError, match="'rare_probability' has the name of a column of pred"):
+        predict_file(checkpoint, tmp_path / "new.csv", tmp_path / "out.csv", ["rare_probability"])
+    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
+
+
+def test_a_number_that_the_network_reads_may_name_the_rows(checkpoint, tmp_path):
+    table = draw_table(rows=30)
+    table.to_csv(tmp_path / "new.csv", index=False)
+    predict_file(checkpoint, tmp_path / "new.csv", tmp_path / "out.csv", ["a"])
+    predicted = read_columns(tmp_path / "out.csv")
+    np.testing.assert_array_equal(predicted["a"], table["a"])

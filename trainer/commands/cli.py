@@ -135,8 +135,11 @@ def predict(
         from trainer.commands.device import one_thread
         from trainer.predict import predict_file
 
+    def say(sentence: str) -> None:
+        print(sentence, file=sys.stderr)
+
     with one_thread():
-        rows = predict_file(load_checkpoint(checkpoint), csv, output, id_)
+        rows = predict_file(load_checkpoint(checkpoint), csv, output, id_, say)
     print(f"{rows} rows predicted to {output}")
 
 

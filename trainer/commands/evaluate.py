@@ -1,5 +1,6 @@
 """The command evaluate: a checkpoint's scores on a labelled table, in print and as a page."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ from rich.text import Text
 from trainer.checkpoint import Checkpoint, json_text, load_checkpoint
 from trainer.commands.device import one_thread
 from trainer.commands.terminal import label_grid, result_console, score_sentence
-from trainer.data.reading import read_columns
+from trainer.data.reading import read_names
 from trainer.data.table import Roles, Table, read_table
+from trainer.errors import TableError
 from trainer.experiment import SplitSettings, score_rows, split_again
 from trainer.pages.evaluation import write_page
+from trainer.predict import unseen_texts
 
 PAGE = "evaluation.html"
 
@@ -22,7 +25,12 @@ def evaluate(folder: Path, csv: Path, output: Path | None, *, as_json: bool) -> 
     checkpoint = load_checkpoint(folder)
     table = _labelled_table(checkpoint, csv)
     rows, note = _fair_rows(checkpoint, table)
-    scored = score_rows(checkpoint, table, rows)
+    names, undefined = _defined_labels(checkpoint, table, rows)
+    note = " ".join(filter(None, [note, undefined]))
+    for text in unseen_texts(checkpoint, table.columns.iloc[rows]):
+        if text.unseen:
+            print(text.sentence, file=sys.stderr)
+    scored = score_rows(checkpoint, table, rows, names)
     page = output or folder / PAGE
     write_page(
         page,
@@ -49,11 +57,37 @@ def evaluate(folder: Path, csv: Path, output: Path | None, *, as_json: bool) -> 
 def _labelled_table(checkpoint: Checkpoint, csv: Path) -> Table:
     """Read a table in the checkpoint's roles; columns that it did not train on are dropped."""
     roles = checkpoint.record.roles
-    columns = read_columns(csv).columns
+    columns = read_names(csv)
     wanted = {*roles.labels, *checkpoint.number_columns, *checkpoint.text_columns}
     group = roles.group if roles.group in columns else None
+    sequence = roles.sequence if roles.sequence in wanted else None
     drop = tuple(name for name in columns if name not in wanted and name != group)
-    return read_table(csv, Roles(roles.labels, group, roles.sequence, drop))
+    return read_table(csv, Roles(roles.labels, group, sequence, drop), checkpoint.text_columns)
+
+
+def _defined_labels(
+    checkpoint: Checkpoint, table: Table, rows: np.ndarray
+) -> tuple[list[str], str]:
+    """Return the labels that the rows hold both values of, and what to say of the others.
+
+    Raises TableError when there is none.
+    """
+    positives = dict(zip(checkpoint.record.labels, table.labels[rows].sum(axis=0), strict=True))
+    none = [name for name, count in positives.items() if count == 0]
+    all_ = [name for name, count in positives.items() if count == len(rows)]
+    said = [
+        f"{', '.join(names)}: {what} of these {len(rows)} rows is positive, so it has no scores "
+        "here and no part in the means."
+        for names, what in ((none, "none"), (all_, "each"))
+        if names
+    ]
+    defined = [name for name in positives if name not in (*none, *all_)]
+    if not defined:
+        raise TableError(
+            f"{table.path.name} can't be scored: no label has both values in the {len(rows)} rows "
+            f"to score; {' '.join(said)} name a table with positives and negatives"
+        )
+    return defined, " ".join(said)
 
 
 def _fair_rows(checkpoint: Checkpoint, table: Table) -> tuple[np.ndarray, str]:

@@ -96,6 +96,11 @@ class Features:
         return (*(c.column for c in categories), *((strings.column,) if strings else ()))
 
     @property
+    def categories(self) -> tuple[Categories, ...]:
+        """Text columns that have 0/1 columns."""
+        return self.description.categories
+
+    @property
     def names(self) -> tuple[str, ...]:
         """(D,) names of the output's columns."""
         numbers = self.description.number_names

@@ -42,6 +42,18 @@ def read_columns(path: Path, *, text: Sequence[str] = ()) -> pd.DataFrame:
     return to_frame(read_arrow(path, text))
 
 
+def read_names(path: Path) -> list[str]:
+    """The names of a file's columns, in its order; raises TableError when it can't be read."""
+    _check_file(path)
+    with _reading(path):
+        if _is_parquet(path):
+            with parquet.ParquetFile(path) as file:
+                return _check_names(file.schema_arrow.names, path)
+        blocks = csv.ReadOptions(block_size=BLOCK_BYTES)
+        with csv.open_csv(_open(path), blocks, _CSV_FORMAT) as reader:
+            return _check_names(reader.schema.names, path)
+
+
 def stream_arrow(path: Path, *, numbers: Sequence[str], text: Sequence[str]) -> Iterator[pa.Table]:
     """The named columns of a file in tables of some ten thousand rows, in the file's order.
 

@@ -5,6 +5,7 @@ Sequence, group and id columns are always text, so that leading zeros survive; a
 """
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,33 +83,39 @@ class Table:
     hash: str
 
 
-def read_table(path: Path, roles: Roles) -> Table:
+def read_table(path: Path, roles: Roles, text: Sequence[str] | None = None) -> Table:
     """Read a .csv, .csv.gz or .parquet file whose columns have the given roles.
+
+    With `text`, the text features that a checkpoint knows, the table is one to be scored: no type
+    of a feature is guessed, and neither labels nor features need hold anything to learn from.
 
     Raises TableError when the file, a role, a label or a feature can't be used.
     """
     _check_roles(roles)
     read_as_text = [name for role, name in roles.named if role in ("group", "sequence", "id")]
-    arrow = read_arrow(path, read_as_text)
+    arrow = read_arrow(path, [*read_as_text, *(text or ())])
     _check_present(arrow, roles, path)
     labels = to_frame(arrow.select(list(roles.labels)))
     label_columns = [_label(labels[name], path) for name in roles.labels]
     others = {name for role, name in roles.named if role != "sequence"}
     features = arrow.select([name for name in arrow.column_names if name not in others])
-    for name in features.column_names:
-        _check_feature(name, features[name], is_sequence=name == roles.sequence)
+    if text is None:
+        _check_learnable(label_columns, roles.labels, path)
+        for name in features.column_names:
+            _check_feature(name, features[name], is_sequence=name == roles.sequence)
     columns = to_frame(features)
-    _check_variation(columns, path)
-    text = [name for name in features.column_names if columns[name].dtype != np.float64]
-    for name in text:
-        if name == roles.sequence or len(_values(features[name])) < SEVERAL:
-            columns.loc[columns[name].isin(MISSING_WORDS), name] = None
+    texts = [name for name in features.column_names if columns[name].dtype != np.float64]
+    if text is None:
+        _check_variation(columns, path)
+        for name in texts:
+            if name == roles.sequence or len(_values(features[name])) < SEVERAL:
+                columns.loc[columns[name].isin(MISSING_WORDS), name] = None
     return Table(
         path=path,
         roles=roles,
         columns=columns,
-        numeric=tuple(name for name in features.column_names if name not in text),
-        categorical=tuple(name for name in text if name != roles.sequence),
+        numeric=tuple(name for name in features.column_names if name not in texts),
+        categorical=tuple(name for name in texts if name != roles.sequence),
         labels=np.stack(label_columns, axis=1),
         groups=None if roles.group is None else _group_codes(arrow[roles.group]),
         hash=hash_file(path),
@@ -174,13 +181,16 @@ def _label(values: pd.Series, path: Path) -> np.ndarray:
             f"label column {label!r} must hold only 0 and 1, but {len(others)} of {len(values)} "
             f"values in {path.name} are others (first: {few(others.unique().tolist())}); {remedy}"
         )
-    zero_one = values.to_numpy().astype(np.float32)
-    if zero_one.min() == zero_one.max():
-        raise TableError(
-            f"label column {label!r} is {zero_one[0]:.0f} in every row of {path.name}, so there is "
-            "nothing to learn; name another column with --label"
-        )
-    return zero_one
+    return values.to_numpy().astype(np.float32)
+
+
+def _check_learnable(labels: Sequence[np.ndarray], names: Sequence[str], path: Path) -> None:
+    for label, name in zip(labels, names, strict=True):
+        if label.min() == label.max():
+            raise TableError(
+                f"label column {name!r} is {label[0]:.0f} in every row of {path.name}, so there is "
+                "nothing to learn; name another column with --label"
+            )
 
 
 def _group_codes(column: pa.ChunkedArray) -> np.ndarray:
