@@ -2,10 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -26,6 +25,7 @@ from trainer.commands.terminal import (
     score_sentence,
     shrunk_sentence,
 )
+from trainer.wording import class_weights, loss, network, remedy
 
 PLAIN_SECONDS = 10.0  # between progress lines where stderr is no terminal
 BEST_TRIALS = 5
@@ -76,7 +76,9 @@ class ProgressView:
         now = time.monotonic()
         best = "no best yet"
         if progress.best_number is not None:
-            tried = ", ".join([f"trial {progress.best_number}", *_remedy(progress.best_config)[:2]])
+            tried = f"trial {progress.best_number}"
+            if progress.best_config:
+                tried += f", {remedy(progress.best_config)}"
             best = f"best {progress.best_value:.4f} ({tried})"
         pieces = [
             best,
@@ -105,7 +107,7 @@ def _members(progress: Progress, room: int) -> Iterator[RenderableType]:
         config = progress.configs.get(number, {})
         epochs = f"{epoch}/{config['epochs']}" if config else str(epoch)
         scores = (_score(value), _score(progress.peaks.get(number, math.nan)))
-        grid.add_row(*map(cell, (str(number), epochs, *scores, ", ".join(_remedy(config)))))
+        grid.add_row(*map(cell, (str(number), epochs, *scores, remedy(config) if config else "")))
     yield grid
     if len(progress.running) > room:
         yield cell(f"... and {len(progress.running) - room} more")
@@ -113,18 +115,6 @@ def _members(progress: Progress, room: int) -> Iterator[RenderableType]:
 
 def _score(value: float) -> str:
     return f"{value:.4f}" if math.isfinite(value) else "-"
-
-
-def _remedy(config: Mapping[str, Any]) -> list[str]:
-    """Return what a config tries against imbalance: loss, class weights, sampling."""
-    if not config:
-        return []
-    words = [_loss(config)]
-    if config["loss_type"] != "bce" and config["class_weight_method"] != "none":
-        words.append(_class_weights(config))
-    if config["weight_method"] != "none":
-        words.append(f"{config['weight_method']} sampling")
-    return words
 
 
 @contextmanager
@@ -185,27 +175,14 @@ def _trials(records: Sequence[TrialRecord], objective: str) -> Grid:
         grid.add_row(
             str(record.number),
             f"{record.value:.4f}",
-            _loss(config) + recipe,
+            loss(config) + recipe,
             str(config["weight_method"]),
-            _class_weights(config),
+            class_weights(config) or "-",
             f"{config['lr']:.2g}",
             str(config["batch_size"]),
-            f"{config['num_layers']} x {config['hidden_dim']}"
-            if config["num_layers"]
-            else "linear",
+            network(config),
         )
     return grid
-
-
-def _loss(config: Mapping[str, Any]) -> str:
-    name = str(config["loss_type"])
-    return f"{name} {config['focal_gamma']:.1f}" if name == "focal" else name
-
-
-def _class_weights(config: Mapping[str, Any]) -> str:
-    if config["loss_type"] == "bce":
-        return "-"
-    return f"{config['class_weight_method']} x {config['class_weight_multiplier']:.2g}"
 
 
 def _remedies(rows: Sequence[ChoiceSummary]) -> Grid:

@@ -8,7 +8,6 @@ import hashlib
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from search.evidence.evidence import Evidence, stored
 from search.figures.captioned import CaptionedFigure
 from search.figures.remedies import remedy_figure
 from search.figures.strength import strength_figure
-from search.report.verdict import flattery, remedy_words, verdict, warnings
+from search.report.verdict import flattery, verdict, warnings
 from search.space.objective import in_words
 from search.store.attributes import (
     FIGURE,
@@ -33,6 +32,7 @@ from search.store.complaints import without_password
 from search.store.records import SignRecord, StudyRecord, TrialRecord, read_study
 from search.store.storage import default_url
 from search.store.transactions import set_study_attributes, study_attributes
+from trainer.wording import network, remedy
 
 FIGURE_BYTES = 50_000  # every look at the study carries its figures
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$#])")
@@ -85,11 +85,10 @@ def trial_note(study: str, record: TrialRecord, options: str) -> str:
     if record.config:
         recipe = f" This is the known recipe **{_plain(record.recipe)}**." if record.recipe else ""
         config = record.config
-        remedy = remedy_words(replace(record, recipe=None))
         parts.append(
-            f"{_plain(remedy)}; learning rate {config['lr']:.2g}, batches of "
-            f"{config['batch_size']}, {config['num_layers']} hidden layers of "
-            f"{config['hidden_dim']}, dropout {config['dropout']:.2g}.{recipe}"
+            f"{_plain(remedy(config))}; learning rate {config['lr']:.2g}, batches of "
+            f"{config['batch_size']} rows, network {network(config)}, dropout "
+            f"{config['dropout']:.2g}.{recipe}"
         )
     parts += [_sign(sign) for sign in record.signs]
     if record.labels:

@@ -4,6 +4,7 @@ from search.evidence.evidence import Contender, Evidence, LabelEvidence
 from search.figures.words import count
 from search.space.space import BASELINE
 from search.store.records import TrialRecord
+from trainer.wording import remedy
 
 FEW_POSITIVES = 20
 
@@ -91,15 +92,4 @@ def _few(label: LabelEvidence) -> str:
 
 def remedy_words(record: TrialRecord) -> str:
     """Return a trial's remedy in a few words, by the name of its recipe if it has one."""
-    if record.recipe is not None:
-        return record.recipe
-    config = record.config
-    loss = str(config["loss_type"])
-    words = [f"focal {config['focal_gamma']:.1f}" if loss == "focal" else loss]
-    if loss != "bce":
-        method = str(config["class_weight_method"]).replace("none", "equal")
-        multiplier = f"\N{MULTIPLICATION SIGN} {config['class_weight_multiplier']:.2g}"
-        words.append(f"{method} weights {multiplier}")
-    if config["weight_method"] != "none":
-        words.append(f"{config['weight_method']} sampling")
-    return ", ".join(words)
+    return remedy(record.config) if record.recipe is None else record.recipe

@@ -86,7 +86,7 @@ def test_head_bar_and_a_row_a_member_stand_at_every_width(width):
 
 def test_a_remedy_is_told_by_what_acts():
     lines = drawn(running(2), width=200)
-    assert lines[-2].endswith("focal 2.0, inverse x 2, per_class sampling")
+    assert lines[-2].endswith("focal 2.0, inverse weights x 2, per_class sampling")
     assert lines[-1].endswith(" bce")
 
 
