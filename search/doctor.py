@@ -98,7 +98,8 @@ def _study(storage: BaseStorage, name: str, best: Path, *, repair: bool) -> Iter
     if lost_trials:
         yield Finding(
             "warning",
-            f"study {name!r}: {len(lost_trials)} trials run whose process is dead",
+            f"study {name!r}: {len(lost_trials)} trials are marked as running, but "
+            "their process has died",
             "run raretune doctor --repair, or go on with the search",
         )
     yield from _checkpoint(study, best)
@@ -174,7 +175,7 @@ def _machine() -> Iterator[Finding]:
     elif build().unkept:
         yield Finding(
             "warning",
-            f"trains in C: {build().how}, but every process compiles it anew: {build().unkept}",
+            f"trains in C: {build().how}, but every process compiles it again: {build().unkept}",
             "point XDG_CACHE_HOME to a folder that you alone can write to",
         )
     else:

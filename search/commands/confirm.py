@@ -1,11 +1,13 @@
-"""`raretune confirm`: the best trials over fresh seeds, and the winner by the mean."""
+"""`raretune confirm`: the best trials over new seeds, and the winner by the mean."""
 
+import shlex
 from collections.abc import Sequence
 
 from rich.table import Table as Grid
 from rich.text import Text
 
 from search.commands.retrain import check_count, seeds_json
+from search.dashboard.notes import location_options
 from search.reopen import reopen
 from search.retrain import OverSeeds, over_seeds
 from search.session import Session
@@ -21,7 +23,7 @@ from trainer.errors import ConfigError
 
 @one_thread()
 def confirm(place: Place, *, top: int, seeds: int, as_json: bool) -> None:
-    """Train the best trials over fresh seeds and name the winner by the mean."""
+    """Train the best trials over new seeds and name the winner by the mean."""
     check_count("--top", top)
     check_count("--seeds", seeds)
     study, session = reopen(place)
@@ -36,16 +38,20 @@ def confirm(place: Place, *, top: int, seeds: int, as_json: bool) -> None:
     console = result_console()
     console.print(_confirmed(found, session))
     winner = found[0].number
+    where = location_options(place.workspace.folder, place.url)
+    again = f"raretune retrain {shlex.quote(place.name)} --trial {winner}{where}"
     lines = [
-        f"The winner by the mean over {seeds} fresh seeds is trial {winner}; "
-        f"a search's best score is partly luck, this mean is not.",
-        f"  raretune retrain {place.name} --trial {winner} --output {place.name}-confirmed",
+        f"Trial {winner} has the best mean over {seeds} new seeds. The best score of a search is "
+        "partly luck, and a mean over new seeds is not.",
+        "",
+        "Next:",
+        f"  {again} --output {shlex.quote(f'{place.name}-confirmed')}",
     ]
     console.print(Text("\n".join(lines)), soft_wrap=True)
 
 
 def _confirmed(found: Sequence[OverSeeds], session: Session) -> Grid:
-    title = Text(f"Validated {in_words(session.definition.objective)} over fresh seeds")
+    title = Text(f"Validated {in_words(session.definition.objective)} over new seeds")
     grid = Grid(title=title, title_justify="left")
     for heading in ("trial", "mean", "spread", "lowest", "highest", "searched"):
         grid.add_column(heading, justify="right")

@@ -77,7 +77,7 @@ def _scores(checkpoint: Checkpoint, spread: OverSeeds | None) -> list[str]:
     if spread is not None:
         searched = "none" if spread.searched is None else f"{spread.searched:.4f}"
         lines.append(
-            f"Over {len(spread.values)} fresh seeds: mean {spread.mean:.4f}, standard deviation "
+            f"Over {len(spread.values)} new seeds: mean {spread.mean:.4f}, standard deviation "
             f"{spread.spread:.4f}; its value in the search was {searched}."
         )
     test = checkpoint.record.test

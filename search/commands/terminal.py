@@ -1,6 +1,7 @@
 """What a search shows: progress on stderr while it runs, its result as tables on stdout."""
 
 import math
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -96,7 +97,7 @@ class ProgressView:
 
 
 def _members(progress: Progress, room: int) -> Iterator[RenderableType]:
-    """Yield a table of so many running trials at most, and how many there are besides."""
+    """Yield a table of at most `room` running trials, and how many more there are."""
     if not progress.running or not room:
         return
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -147,7 +148,9 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     if record.test is None:
         console.print(label_grid("Validation rows (cross-fitted)", record.validation))
     else:
-        console.print(label_grid("Test rows of the best trial (they chose nothing)", record.test))
+        console.print(
+            label_grid("Test rows of the best trial (nothing was chosen on them)", record.test)
+        )
     console.print(_verdict(outcome), soft_wrap=True)
 
 
@@ -220,10 +223,10 @@ def _verdict(outcome: Outcome) -> Text:
         f"Best is trial {best.number}; its checkpoint is {folder}",
         "",
         "Next:",
-        f"  raretune predict {folder} --csv NEW.csv --output predictions.csv",
+        f"  raretune predict {shlex.quote(str(folder))} --csv NEW.csv --output predictions.csv",
     ]
     if outcome.unfinished:
-        lines.append("  the same command again goes on with the study")
+        lines.append("  run the same command again to go on with the study")
     else:
-        lines.append("  the same command with a larger --trials goes on with the study")
+        lines.append("  run the same command with a larger --trials to go on with the study")
     return Text("\n".join(lines))

@@ -86,7 +86,7 @@ def test_lost_trials_are_named_and_reaped_when_asked(workspace):
     trial = ask(study, {"lr": FloatDistribution(0, 1)})
     set_attributes(study, trial, {OWNER: owner() + "0"})
     (finding,) = bad(examine(url, workspace))
-    assert "1 trials run whose process is dead" in finding.what
+    assert "1 trials are marked as running, but their process has died" in finding.what
     assert "--repair" in finding.remedy
     findings = examine(url, workspace, repair=True)
     assert bad(findings) == []
@@ -134,5 +134,5 @@ def test_a_machine_that_compiles_in_every_process_is_told_why(tmp_path, monkeypa
     unkept = Build(object(), "C compiler 12, 8 floats at once", "somebody else may write to /cache")
     monkeypatch.setattr("search.doctor.build", lambda: unkept)
     (finding,) = bad(examine(default_url(tmp_path), tmp_path))
-    assert "compiles it anew: somebody else may write to /cache" in finding.what
+    assert "compiles it again: somebody else may write to /cache" in finding.what
     assert "XDG_CACHE_HOME" in finding.remedy
