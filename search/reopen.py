@@ -3,14 +3,13 @@
 import json
 
 import optuna
-from pydantic import ValidationError
 
 from search.session import Session, prepare
 from search.store.attributes import DEFINITION, FINGERPRINT
+from search.store.records import read_definition
 from search.store.storage import load_study, open_storage
 from search.workspace import Place
 from studies.definition import StudyDefinition
-from trainer.config import invalid
 from trainer.errors import ConfigError
 
 
@@ -26,21 +25,7 @@ def open_study_at(place: Place) -> optuna.Study:
 
 def stored_definition(study: optuna.Study) -> StudyDefinition:
     """Return the definition that a study was searched with; raises ConfigError."""
-    kept = study.user_attrs.get(DEFINITION)
-    if kept is None:
-        raise ConfigError(
-            f"study {study.study_name!r} was not searched by raretune; name another one"
-        )
-    try:
-        return StudyDefinition.model_validate(kept)
-    except ValidationError as error:
-        found = str(invalid(error))
-    except ConfigError as error:
-        found = str(error)
-    raise ConfigError(
-        f"study {study.study_name!r} has a definition that this version of raretune can't read "
-        f"({found}); use the version that searched it, or search again under another --name"
-    )
+    return read_definition(study.study_name, study.user_attrs.get(DEFINITION))
 
 
 def reopen(place: Place) -> tuple[optuna.Study, Session]:

@@ -1,142 +1,106 @@
-"""A report's labels: a table of all, then a section each with a cut to move."""
+"""What a report tells of each label: its scores, its curves, and the cuts of its slider."""
 
 from collections.abc import Mapping
-from html import escape
-
-from plotly.io.json import to_json_plotly
+from dataclasses import dataclass
+from typing import Any
 
 from search.evidence.evidence import LabelEvidence, LabelTest
 from search.figures.captioned import CaptionedFigure
 from search.figures.labels import chosen_cut
-from search.report.blocks import figure, section, tile
-from trainer.pages.html import DASH, breakable, number, percent, table, with_interval
+from search.figures.words import count
 
-HEADINGS = (
-    *("label", "test F1", "precision", "recall", "average precision", "ROC AUC"),
-    *("test positives", "threshold", "validation F1", "validation positives"),
-)
-CUT_FIELDS = {
-    "threshold": "Threshold",
+TEST_SCORES = {
+    "f1": "Test F1",
     "precision": "Precision",
     "recall": "Recall",
-    "f1": "F1",
-    "predicted": "Predicted share",
-    "actual": "Positive share",
+    "average_precision": "Average precision",
+    "roc_auc": "ROC AUC",
 }
 
 
-def labels_section(labels: list[LabelEvidence], figures: Mapping[str, CaptionedFigure]) -> str:
-    """Return the section of all labels."""
-    return section(
-        "labels",
-        "Label by label",
-        "<p>Thresholds were chosen on the validation rows and held on the test rows; small "
-        "numbers are 95&nbsp;% intervals.</p>",
-        table(HEADINGS, [_row(place, label) for place, label in enumerate(labels)]),
-        *(_label(place, label, figures) for place, label in enumerate(labels)),
-    )
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a part that is not empty, and how many of them are positive."""
+
+    rows: int
+    positives: int
+
+    @property
+    def share(self) -> float:
+        """Share of positives, in [0, 1]."""
+        return self.positives / self.rows
 
 
-def _row(place: int, label: LabelEvidence) -> tuple[str, ...]:
-    cut = chosen_cut(label)
-    found, alarms = label.true_positives[cut], label.false_positives[cut]
-    f1 = 2 * found / (found + alarms + label.positives) if label.positives else None
-    link = f'<a href="#label-{place}">{breakable(label.label)}</a>'
-    validation = (number(label.threshold), number(f1), _share(label.positives, label.rows))
-    test = label.test
-    if test is None:
-        return (link, *[DASH] * 6, *validation)
-    scores = [
-        with_interval(getattr(test, score), test.intervals.get(score, (None, None)))
-        for score in ("f1", "precision", "recall", "average_precision", "roc_auc")
-    ]
-    return (link, *scores, _share(test.support, _rows(test)), *validation)
+@dataclass(frozen=True)
+class Score:
+    """A test score with its 95 % interval; None where it is not defined."""
+
+    title: str
+    value: float | None
+    interval: tuple[float | None, float | None]
 
 
-def _rows(test: LabelTest) -> int:
-    return test.support + test.false_positives + test.true_negatives
+@dataclass(frozen=True)
+class LabelContent:
+    """One label: `scores` and `test` are of the test rows, all else of the validation rows.
+
+    Without test rows there are no scores; a figure that can't be drawn is None.
+    """
+
+    name: str
+    threshold: float
+    f1: float | None
+    validation: Rows
+    test: Rows | None
+    scores: list[Score]
+    on_test: str
+    curve: CaptionedFigure | None
+    reliability: CaptionedFigure | None
+    columns: CaptionedFigure | None
+    cuts: dict[str, Any]
 
 
-def _share(positives: int, rows: int) -> str:
-    return f"{positives:,} <small>{percent(positives / rows)}</small>" if rows else DASH
-
-
-def _label(place: int, label: LabelEvidence, figures: Mapping[str, CaptionedFigure]) -> str:
-    curve = figures.get(f"precision_recall:{label.label}")
-    reliability = figures.get(f"reliability:{label.label}")
-    columns = figures.get(f"columns:{label.label}")
-    return (
-        f'<section class="label" id="label-{place}" aria-labelledby="label-{place}-title">'
-        f'<h3 id="label-{place}-title">{escape(label.label)} '
-        '<a class="up" href="#labels">all labels</a></h3>'
-        f"{_on_test(label.test)}"
-        '<div class="plots">'
-        f"{figure(f'curve-{place}', curve, 4)}"
-        f"{_cut(place, label) if curve else _no_cut(label)}"
-        f"{figure(f'reliability-{place}', reliability, 4)}"
-        f"{figure(f'columns-{place}', columns, 4)}"
-        "</div></section>"
-    )
-
-
-def _on_test(test: LabelTest | None) -> str:
-    if test is None:
-        return ""
-    alarms = "false alarm" if test.false_positives == 1 else "false alarms"
-    scores = {
-        "Test F1": "f1",
-        "Precision": "precision",
-        "Recall": "recall",
-        "Average precision": "average_precision",
-        "ROC AUC": "roc_auc",
-    }
-    tiles = [
-        tile(name, with_interval(getattr(test, key), test.intervals.get(key, (None, None))))
-        for name, key in scores.items()
-    ]
-    return (
-        f"<p>On the locked test rows its threshold found {test.true_positives:,} of "
-        f"{test.support:,} positives, with {test.false_positives:,} {alarms} among "
-        f"{test.false_positives + test.true_negatives:,} negatives.</p>"
-        f"<dl>{''.join(tiles)}</dl>"
-    )
-
-
-def _no_cut(label: LabelEvidence) -> str:
-    kind = "positive" if label.positives else "negative"
-    return f"<p>No curve: all {label.rows:,} validation rows are {kind}.</p>"
-
-
-def _cut(place: int, label: LabelEvidence) -> str:
-    """Return the slider over a label's cuts; the script fills in the numbers."""
+def label_content(label: LabelEvidence, figures: Mapping[str, CaptionedFigure]) -> LabelContent:
+    """Return what is told of a label; `figures` are all of the study, by name."""
     chosen = chosen_cut(label)
-    data = {"cuts": label.cuts, "found": label.true_positives, "alarms": label.false_positives}
-    data |= {"rows": label.rows, "positives": label.positives, "chosen": chosen}
-    name = escape(label.label)
-    tiles = "".join(
-        tile(title, f'<output data-field="{key}" for="cut-{place}"></output>')
-        for key, title in CUT_FIELDS.items()
+    found, alarms = label.true_positives[chosen], label.false_positives[chosen]
+    test = label.test
+    return LabelContent(
+        name=label.label,
+        threshold=label.threshold,
+        f1=2 * found / (found + alarms + label.positives) if label.positives else None,
+        validation=Rows(label.rows, label.positives),
+        test=None if test is None else Rows(test.support + _negatives(test), test.support),
+        scores=[] if test is None else _scores(test),
+        on_test="" if test is None else _on_test(test),
+        curve=figures.get(f"precision_recall:{label.label}"),
+        reliability=figures.get(f"reliability:{label.label}"),
+        columns=figures.get(f"columns:{label.label}"),
+        cuts={
+            "cuts": label.cuts,
+            "found": label.true_positives,
+            "alarms": label.false_positives,
+            "rows": label.rows,
+            "positives": label.positives,
+            "chosen": chosen,
+        },
     )
-    last = len(label.cuts) - 1
+
+
+def _negatives(test: LabelTest) -> int:
+    return test.false_positives + test.true_negatives
+
+
+def _scores(test: LabelTest) -> list[Score]:
+    return [
+        Score(title, getattr(test, name), test.intervals.get(name, (None, None)))
+        for name, title in TEST_SCORES.items()
+    ]
+
+
+def _on_test(test: LabelTest) -> str:
     return (
-        f'<div class="cut" data-plot="plot-curve-{place}">'
-        f'<label for="cut-{place}">Move the cut of {name}</label>'
-        f'<div class="row"><input type="range" id="cut-{place}" min="0" max="{last}" step="1" '
-        f'value="{last - chosen}"><button type="button" disabled '
-        f'aria-label="Back to the chosen cut of {name}">Back to the chosen cut</button></div>'
-        f"<dl>{tiles}</dl>{_confusion()}"
-        '<p class="soft">Numbers on the validation rows. A lower threshold finds more positives '
-        "and raises more false alarms.</p>"
-        f'<script type="application/json">{to_json_plotly(data)}</script></div>'
-    )
-
-
-def _confusion() -> str:
-    rows = {"Is positive": ("tp", "fn"), "Is negative": ("fp", "tn")}
-    return table(
-        ("", "predicted positive", "predicted negative"),
-        [
-            (name, *(f'<span data-field="{field}"></span>' for field in fields))
-            for name, fields in rows.items()
-        ],
+        f"On the locked test rows its threshold found {test.true_positives:,} of "
+        f"{count(test.support, 'positive')}, with {count(test.false_positives, 'false alarm')} "
+        f"among {count(_negatives(test), 'negative')}."
     )

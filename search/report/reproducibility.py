@@ -20,18 +20,18 @@ def commands(study: str, trial: int | None, best_folder: Path) -> str:
     workspace = best_folder.parent.parent
     where = "" if workspace == Path("runs") else f" --workspace {shlex.quote(str(workspace))}"
     lines = [
-        "# the whole search anew, from the definition below",
-        f"raretune search {study}.toml --workspace anew",
+        "# search again from the definition below, in a workspace of its own",
+        f"raretune search {shlex.quote(f'{study}.toml')} --workspace repeated",
     ]
     if trial is not None:
         checkpoint = shlex.quote(str(best_folder))
-        retrain = f"raretune retrain {study} --trial {trial}{where}"
+        retrain = f"raretune retrain {shlex.quote(study)} --trial {trial}{where}"
         lines += [
-            "# the best trial alone: the same bits, or why not",
+            "# train the best trial again, and say whether it came out the same",
             f"{retrain} --output again",
-            "# its settings on train and validation rows",
+            "# train its settings on the train and validation rows together",
             f"{retrain} --refit all --output final",
-            "# new rows",
+            "# predict new rows",
             f"raretune predict {checkpoint} --csv NEW.csv --output predictions.csv",
         ]
     return "\n".join(lines)

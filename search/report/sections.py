@@ -1,215 +1,140 @@
-"""A report's sections besides its labels, each from plain records to HTML."""
+"""A report's sections: what each tells, as plain values that the template of its name shows."""
 
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from search.evidence.evidence import Evidence
 from search.figures.captioned import CaptionedFigure
 from search.figures.words import count
-from search.report.blocks import bullets, figure, section, tile
 from search.report.diagnoses import group_failures, group_signs
+from search.report.labels import label_content
 from search.report.reproducibility import commands, definition_toml
-from search.report.verdict import compared, flattery, remedy_words, verdict, warnings
-from search.store.records import TrialRecord, count_states, summarise_choices
-from studies.definition import StudyDefinition
-from trainer.pages.html import DASH, breakable, number, table, with_interval
+from search.report.verdict import compared, confirmation, flattery, remedy_words, verdict, warnings
+from search.space.objective import in_words
+from search.store.records import (
+    StudyRecord,
+    TrialRecord,
+    count_states,
+    read_definition,
+    summarise_choices,
+)
+from trainer.errors import ConfigError
 
-MOST_NUMBERS = 12  # trials named one by one
+Figures = Mapping[str, CaptionedFigure]
 
 
-def found_section(
-    evidence: Evidence | None,
-    records: Sequence[TrialRecord],
-    best: TrialRecord | None,
-    score: str,
-    figures: Mapping[str, CaptionedFigure],
-) -> str:
-    """Say what was found and how sure that is."""
-    title = "What was found, and how sure that is"
-    if best is None:
-        return section(
-            "found",
-            title,
-            '<p class="verdict">No trial has ended complete yet, so nothing was found.</p>',
-            "<p>Search on; what went wrong until now is told below.</p>",
-        )
-    if evidence is None:
-        return section(
-            "found",
-            title,
-            f'<p class="verdict">Trial {best.number}, {escape(remedy_words(best))}, has the best '
-            f"validated {escape(score)}: {number(best.value)}.</p>",
-            "<p>What it is worth on test rows is not kept with the study; <code>raretune report"
-            "</code> finds it out.</p>",
-        )
-    return section(
-        "found",
-        title,
-        f'<p class="verdict">{escape(verdict(evidence, best))}</p>',
-        f"<dl>{''.join(_tiles(evidence, best))}</dl>",
-        f"<p>{escape(flattery(evidence, score, sum(count_states(records).values())))}</p>",
-        bullets(warnings(evidence), "warnings"),
-        figure("contenders", figures.get("contenders")),
-        _contenders(evidence),
+@dataclass(frozen=True)
+class Section:
+    """A section's title, the short one that links to it, and what its template shows."""
+
+    title: str
+    link: str
+    content: Mapping[str, Any]
+
+
+def sections(
+    study: StudyRecord, evidence: Evidence | None, figures: Figures, best_folder: Path
+) -> dict[str, Section]:
+    """Return all sections that have something to tell, by the name of their template."""
+    found = Section(
+        "What was found, and how sure that is", "What was found", _found(study, evidence)
     )
+    content = {"found": found}
+    if evidence is not None:
+        labels = [label_content(label, figures) for label in evidence.labels]
+        content["labels"] = Section("Label by label", "Labels", {"labels": labels})
+    if choices := summarise_choices(study.trials):
+        content["remedies"] = Section(
+            "Which remedies earned their place", "Remedies", {"choices": choices}
+        )
+    if figures.keys() & {"history", "learning_curves", "parallel_coordinates", "timeline"}:
+        content["search"] = Section("The search", "The search", {})
+    content["trouble"] = Section("What went wrong", "What went wrong", _trouble(study.trials))
+    content["again"] = Section(
+        "How to get this again", "Repeat it", _again(study, evidence, best_folder)
+    )
+    return content
 
 
-def _tiles(evidence: Evidence, best: TrialRecord) -> list[str]:
+def _found(study: StudyRecord, evidence: Evidence | None) -> dict[str, Any]:
+    best, score = study.best, in_words(study.objective)
+    content: dict[str, Any] = dict.fromkeys(("tiles", "sentences", "warnings", "contenders"), ())
+    content |= {"best": best, "confirmed": study.confirmed, "confirmation": ""}
+    if best is None:
+        return content | {
+            "verdict": "No trial has ended complete yet, so nothing was found.",
+            "sentences": ["Search on; what went wrong until now is told below."],
+        }
+    if study.confirmed:
+        content["confirmation"] = confirmation(study.confirmed, best, score)
+    if evidence is None:
+        told = (
+            "What it is worth on test rows is not kept with the study; raretune report finds out."
+        )
+        return content | {
+            "verdict": f"Trial {best.number}, {remedy_words(best)}, has the best validated "
+            f"{score}: {best.value:.3f}.",
+            "sentences": [told],
+        }
+    return content | {
+        "verdict": verdict(evidence, best),
+        "tiles": _tiles(evidence),
+        "remedy": remedy_words(best),
+        "sentences": [flattery(evidence, score, sum(count_states(study.trials).values()))],
+        "warnings": warnings(evidence),
+        "contenders": [
+            {**one.model_dump(), "words": f"Trial {evidence.trial} is {compared(one)}."}
+            for one in evidence.contenders
+        ],
+    }
+
+
+def _tiles(evidence: Evidence) -> list[tuple[str, float, tuple[float | None, float | None]]]:
+    none = (None, None)
     tiles = []
     if evidence.macro_f1 is not None and evidence.interval is not None:
-        tiles.append(tile("Test macro-F1", with_interval(evidence.macro_f1, evidence.interval)))
-    return [
-        *tiles,
-        tile("Validated macro-F1", number(evidence.validated)),
-        tile(
-            f"Best is trial {best.number}",
-            f'<span class="small">{escape(remedy_words(best))}</span>',
-        ),
-    ]
+        tiles.append(("Test macro-F1", evidence.macro_f1, evidence.interval))
+    return [*tiles, ("Validated macro-F1", evidence.validated, none)]
 
 
-def _contenders(evidence: Evidence) -> str:
-    if not evidence.contenders:
-        return ""
-    rows = [
-        (
-            escape(one.name)
-            + (f" <small>trial {one.trial}</small>" if one.trial is not None else ""),
-            escape(f"Trial {evidence.trial} is {compared(one)}."),
-            with_interval(one.macro_f1, one.interval),
-            number(one.validated),
-        )
-        for one in evidence.contenders
-    ]
-    headings = ("held against", "in words", "test macro-F1", "validated")
-    return f'<div class="words">{table(headings, rows)}</div>'
-
-
-def remedies_section(records: Sequence[TrialRecord], figures: Mapping[str, CaptionedFigure]) -> str:
-    """Say which remedies earned their place."""
-    rows, before = [], ""
-    for row in summarise_choices(records):
-        name = row.parameter if row.parameter != before else ""
-        before = row.parameter
-        numbers = (f"{row.trials:,}", number(row.best, 4), number(row.median, 4))
-        rows.append((breakable(name), escape(row.choice), *numbers))
-    if not rows:
-        return ""
-    headings = ("setting", "choice", "trials", "best", "median")
-    return section(
-        "remedies",
-        "Which remedies earned their place",
-        "<p>Every trial with a score counts, pruned ones with their latest; class weights only "
-        "where the loss uses them. A choice that was tried often has had more luck at its best, "
-        "so look at the median too.</p>",
-        f'<div class="choices">{table(headings, rows)}</div>',
-        *(figure(key, figures.get(key)) for key in ("remedies", "strength", "importances")),
-    )
-
-
-def search_section(figures: Mapping[str, CaptionedFigure]) -> str:
-    """Show how the search went."""
-    keys = ("history", "learning_curves", "parallel_coordinates", "timeline")
-    if not figures.keys() & set(keys):
-        return ""
-    return section("search", "The search", *(figure(key, figures.get(key)) for key in keys))
-
-
-def trouble_section(records: Sequence[TrialRecord]) -> str:
-    """Group the trials that collapsed or failed, and say what to change."""
-    signs = [
-        (
-            escape(one.text.name),
-            f"{escape(one.text.meaning)}<small>What helps: {escape(one.text.remedy)}</small>",
-            _numbers(one.trials),
-        )
-        for one in group_signs(records)
-    ]
-    reasons = [
-        ("failed", escape(reason), _numbers(trials)) for reason, trials in group_failures(records)
-    ]
-    notes = []
+def _trouble(records: list[TrialRecord]) -> dict[str, Any]:
+    signs, failures = group_signs(records), group_failures(records)
     diagnosed = sum(record.diagnosis is not None for record in records)
+    sentences = []
     if not diagnosed:
-        notes.append("No diagnosis is noted with these trials.")
+        sentences.append("No diagnosis is noted with these trials.")
     elif not signs:
-        notes.append(f"None of {count(diagnosed, 'diagnosed trial')} shows a sign.")
-    if not reasons:
-        notes.append("No trial failed.")
-    rows = table(("sign", "what it means", "trials"), signs + reasons) if signs + reasons else ""
-    return section(
-        "trouble",
-        "Collapses and failures",
-        *(f"<p>{note}</p>" for note in notes),
-        f'<div class="text">{rows}</div>',
-    )
+        sentences.append(f"None of {count(diagnosed, 'diagnosed trial')} shows a sign of trouble.")
+    if not failures:
+        sentences.append("No trial failed.")
+    return {"signs": signs, "failures": failures, "sentences": sentences}
 
 
-def _numbers(trials: Sequence[int]) -> str:
-    """Return how many trials there are, and the first of their numbers."""
-    named = ", ".join(map(str, trials[:MOST_NUMBERS]))
-    rest = len(trials) - MOST_NUMBERS
-    more = f" and {rest:,} more" if rest > 0 else ""
-    return f"{len(trials):,}<small>{named}{more}</small>"
-
-
-def again_section(
-    study: str,
-    evidence: Evidence | None,
-    best: TrialRecord | None,
-    definition: StudyDefinition | None,
-    best_folder: Path,
-) -> str:
-    """Say all that it takes to get the results again."""
-    text = commands(study, None if best is None else best.number, best_folder)
-    parts = [f'<pre tabindex="0">{escape(text)}</pre>']
-    if definition is not None:
-        parts.append(
-            f"<details><summary>The study's definition, {escape(study)}.toml</summary>"
-            f'<pre tabindex="0">{escape(definition_toml(definition))}</pre></details>'
-        )
+def _again(study: StudyRecord, evidence: Evidence | None, best_folder: Path) -> dict[str, Any]:
+    best = study.best
+    content: dict[str, Any] = dict.fromkeys(("toml", "unreadable", "settings"), "")
+    content |= {
+        "commands": commands(study.name, None if best is None else best.number, best_folder),
+        "table": None if evidence is None else evidence.table,
+    }
+    try:
+        if study.definition is not None:
+            content["toml"] = definition_toml(read_definition(study.name, study.definition))
+    except ConfigError as error:
+        content["unreadable"] = f"There is no definition to repeat the search from: {error}."
     if best is not None:
-        config = [(escape(k), escape(_setting(v))) for k, v in best.config.items()]
-        versions = [
-            (escape(name), f"<code>{escape(text)}</code>")
-            for name, text in best.environment.items()
-            if name not in ("table", "split")
-        ]
-        parts += [
-            f"<h3>Settings of trial {best.number}</h3>",
-            _facts(("setting", "value"), config),
-            "<h3>Versions and machine</h3>",
-            _facts(("what", "version"), versions),
-        ]
-    if evidence is not None:
-        parts += ["<h3>The table and its split</h3>", _facts(("what", "value"), _table(evidence))]
-    return section("again", "How to get this again", *parts)
-
-
-def _table(evidence: Evidence) -> list[tuple[str, str]]:
-    facts = evidence.table
-    parts = {"train": facts.train, "validation": facts.validation, "test": facts.test}
-    return [
-        ("file", f"<code>{escape(facts.file)}</code>"),
-        ("SHA-256", f"<code>{escape(facts.sha256)}</code>"),
-        ("rows", f"{facts.rows:,}"),
-        ("features", f"{facts.features:,}"),
-        (
-            "kept together by",
-            DASH if facts.group is None else f"<code>{escape(facts.group)}</code>",
-        ),
-        *((f"{name} rows", f"{rows:,}") for name, rows in parts.items()),
-        ("seed of the split", str(facts.split_seed)),
-        *(
-            (f"positives of {breakable(label)}", f"{100 * share:.2f}&nbsp;%")
-            for label, share in facts.prevalence.items()
-        ),
-    ]
-
-
-def _facts(headings: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
-    return f'<div class="text facts">{table(headings, rows)}</div>'
+        content |= {
+            "number": best.number,
+            "settings": [(name, _setting(value)) for name, value in best.config.items()],
+            "versions": [
+                (name, version)
+                for name, version in best.environment.items()
+                if name not in ("table", "split")
+            ],
+        }
+    return content
 
 
 def _setting(value: object) -> str:

@@ -1,9 +1,11 @@
 """What a study found and how sure that is, in plain sentences: no HTML here."""
 
+from collections.abc import Sequence
+
 from search.evidence.evidence import Contender, Evidence, LabelEvidence
 from search.figures.words import count
 from search.space.space import BASELINE
-from search.store.records import TrialRecord
+from search.store.records import Confirmation, TrialRecord
 from trainer.wording import remedy
 
 FEW_POSITIVES = 20
@@ -58,11 +60,24 @@ def flattery(evidence: Evidence, score: str, trials: int) -> str:
     chosen = "the best" if score == "macro-F1" else f"that of the best by {score}"
     sentence = (
         f"The validated macro-F1 of {evidence.validated:.3f} is {chosen} of "
-        f"{count(trials, 'trial')}, and such a maximum flatters"
+        f"{count(trials, 'trial')}, so it is too high on average"
     )
     if evidence.macro_f1 is None:
         return f"{sentence}, and no test rows say by how much."
-    return f"{sentence}; the test rows chose nothing, so their score does not."
+    return f"{sentence}; the test rows chose nothing, so their score is not."
+
+
+def confirmation(confirmed: Sequence[Confirmation], best: TrialRecord, score: str) -> str:
+    """Say which trial is best by its mean over fresh seeds, and whether that is the best trial."""
+    first = max(confirmed, key=lambda one: one.mean)
+    seeds = count(len(first.values), "fresh seed")
+    sentence = (
+        f"raretune confirm trained {count(len(confirmed), 'trial')} again with {seeds} each. "
+        f"Trial {first.number} has the best mean validated {score}, {first.mean:.4f}"
+    )
+    if first.number == best.number:
+        return f"{sentence}, so the best trial stays the best."
+    return f"{sentence}. Part of what trial {best.number} reached in the search was luck."
 
 
 def warnings(evidence: Evidence) -> list[str]:
@@ -75,8 +90,8 @@ def warnings(evidence: Evidence) -> list[str]:
         low, high = evidence.interval
         if high - low > evidence.macro_f1 / 2:
             found.append(
-                f"The interval of the test macro-F1, {low:.3f} to {high:.3f}, is wide beside the "
-                "score: there are few positives, and differences within it mean little."
+                f"The interval of the test macro-F1, {low:.3f} to {high:.3f}, is wide compared "
+                "with the score: there are few positives, so small differences mean little."
             )
     return found
 
@@ -86,7 +101,7 @@ def _few(label: LabelEvidence) -> str:
     if label.positives < FEW_POSITIVES:
         few.append(f"{label.positives} among the validation rows, where its threshold was chosen")
     if label.test is not None and label.test.support < FEW_POSITIVES:
-        few.append(f"{label.test.support} among the test rows, which its test scores hang on")
+        few.append(f"{label.test.support} among the test rows, which its test scores depend on")
     return f"{label.label} has few positives: {'; '.join(few)}." if few else ""
 
 

@@ -29,6 +29,8 @@ from search.store.attributes import (
     STACK,
     STOPPED,
 )
+from studies.definition import StudyDefinition
+from trainer.config import invalid
 from trainer.errors import ConfigError
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -179,6 +181,22 @@ def read_study(study: optuna.Study) -> StudyRecord:
         definition=_validated(DEFINED, attributes.get(DEFINITION), "the definition"),
         trials=read_records(study),
         confirmed=_validated(CONFIRMATIONS, attributes.get(CONFIRMED, []), "the confirmation"),
+    )
+
+
+def read_definition(name: str, kept: Mapping[str, Any] | None) -> StudyDefinition:
+    """Return the definition that was stored with a study of this name; raises ConfigError."""
+    if kept is None:
+        raise ConfigError(f"study {name!r} was not searched by raretune; name another one")
+    try:
+        return StudyDefinition.model_validate(kept)
+    except ValidationError as error:
+        found = str(invalid(error))
+    except ConfigError as error:
+        found = str(error)
+    raise ConfigError(
+        f"study {name!r} has a definition that this version of raretune can't read "
+        f"({found}); use the version that searched it, or search again under another --name"
     )
 
 

@@ -5,7 +5,6 @@ template that extends base.html (the frame) and may import kit.html (tables, int
 """
 
 import math
-from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -82,25 +81,3 @@ def percent(share: float, digits: int = 1) -> str:
 def breakable(name: str) -> Markup:
     """Return a name, escaped, as HTML that may break after an underscore."""
     return Markup("_<wbr>").join(name.split("_"))
-
-
-def with_interval(value: float | None, interval: tuple[float | None, float | None]) -> str:
-    """Return a number and, small beside it, the bounds of its interval, in HTML."""
-    low, high = interval
-    return f"{number(value)} <small>{number(low)}{DASH}{number(high)}</small>"
-
-
-def table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of HTML cells that scrolls by itself; a row's first cell is its heading."""
-    head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
-    body = "".join(
-        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-        for name, *cells in rows
-    )
-    return (
-        f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-STYLE = Path(__file__).with_name("base.css").read_text(encoding="utf-8")

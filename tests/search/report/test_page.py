@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import pytest
 from study_case import HOSTILE, LABELS, make_evidence, make_study
 
 from search.evidence.evidence import store
-from search.report.page import NAV, figures, report_page, write_report
-from search.store.records import read_study
+from search.report.page import figures, report_page, write_report
+from search.store.records import Confirmation, read_study
 from trainer.errors import RaretuneError
 
 BEST = Path("runs/clinic/best")
+SECTIONS = ("found", "labels", "remedies", "search", "trouble", "again")
 
 
 class Page(HTMLParser):
@@ -61,7 +63,7 @@ def test_the_page_loads_nothing_and_every_link_has_its_place(page):
     assert all(target.startswith("#") for target in page.targets)
     assert {target[1:] for target in page.targets} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
-    assert set(NAV) <= set(page.ids)
+    assert set(SECTIONS) <= set(page.ids)
 
 
 def test_headings_go_down_one_step_at_a_time(page):
@@ -117,6 +119,23 @@ def test_without_evidence_the_best_trial_is_named_and_nothing_claimed(study):
     assert f"Trial {study.best_trial.number}, " in text
     assert "is not kept with the study" in text
     assert "Label by label" not in text
+
+
+def test_what_was_confirmed_over_fresh_seeds_is_shown(study):
+    seeds = Confirmation(4, None, [0.18, 0.2], 0.19, 0.0141)
+    confirmed = replace(read_study(study), confirmed=[seeds])
+    text = Page(report_page(confirmed, make_evidence(), BEST)).text
+    assert "Confirmed over fresh seeds" in text
+    assert re.search(r"4\s+0.1900\s+0.0141\s+0.1800\s+0.2000\s+\u2013", text)
+    assert "Confirmed" not in Page(report_page(read_study(study), make_evidence(), BEST)).text
+
+
+def test_a_definition_of_another_version_costs_only_its_own_lines(study):
+    other = replace(read_study(study), definition={"objective": "macro_f1", "colour": "red"})
+    text = Page(report_page(other, make_evidence(), BEST)).text
+    assert "can't read" in text
+    assert "colour" in text
+    assert "raretune retrain clinic --trial" in text
 
 
 def test_a_page_that_can_not_be_written_is_one_line(tmp_path, study):

@@ -1,8 +1,8 @@
 import pytest
 from study_case import make_evidence, make_study
 
-from search.report.verdict import compared, flattery, remedy_words, verdict, warnings
-from search.store.records import read_records
+from search.report.verdict import compared, confirmation, flattery, remedy_words, verdict, warnings
+from search.store.records import Confirmation, read_records
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +62,15 @@ def test_a_recipe_goes_by_its_name_and_other_trials_by_their_remedies(records):
     assert remedy_words(records[0]) == "plain BCE"
     config = records[3].config
     assert remedy_words(records[3]).startswith(config["loss_type"])
+
+
+def test_a_confirmation_names_the_best_mean_and_says_if_the_search_was_lucky(records):
+    seeds = [
+        Confirmation(4, 0.2, [0.18, 0.2], 0.19, 0.014),
+        Confirmation(3, 0.24, [0.16, 0.18], 0.17, 0.014),
+    ]
+    lucky = confirmation(seeds, records[3], "macro-F1")
+    assert "2 trials again with 2 fresh seeds each" in lucky
+    assert "Trial 4 has the best mean validated macro-F1, 0.1900" in lucky
+    assert "Part of what trial 3 reached in the search was luck." in lucky
+    assert "stays the best" in confirmation(seeds, records[4], "macro-F1")
