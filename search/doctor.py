@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import text
 
+from search.store import tables
 from search.store.complaints import RECOVER, explained, without_password
 from search.store.filesystem import network_file_system
 from search.store.stale import reap, stale
@@ -53,6 +54,7 @@ def _database(url: str, workspace: Path, *, repair: bool) -> Iterator[Finding]:
         if url == MEMORY or (file is not None and not file.exists()):
             yield Finding("ok", f"no database at {without_password(url)} yet; a search makes it")
             return
+        yield from _tables()
         storage = open_storage(url)
         yield Finding("ok", f"database {without_password(url)} opens, its schema fits Optuna's")
         if file is not None and isinstance(storage, RDBStorage):
@@ -63,6 +65,16 @@ def _database(url: str, workspace: Path, *, repair: bool) -> Iterator[Finding]:
     except ConfigError as error:
         what, _, remedy = str(error).rpartition("; ")
         yield Finding("error", what, remedy)
+
+
+def _tables() -> Iterator[Finding]:
+    if not tables.are_known():
+        yield Finding(
+            "warning",
+            f"raretune does not know the tables of Optuna {optuna.__version__} and goes through "
+            "Optuna's own calls, which are slower",
+            'to search at full speed, install the Optuna it knows: pip install "optuna==5.0.*"',
+        )
 
 
 def _sqlite(storage: RDBStorage, url: str) -> Iterator[Finding]:

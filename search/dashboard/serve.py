@@ -18,7 +18,6 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from search.dashboard.notes import annotate
@@ -38,6 +37,7 @@ from search.store.attributes import (
 )
 from search.store.complaints import explained, without_password
 from search.store.storage import default_url, load_study, open_storage, storage_file
+from search.store.transactions import study_id
 from search.workspace import Workspace
 from trainer.commands.interrupt import interruptible
 from trainer.errors import ConfigError
@@ -78,7 +78,7 @@ def dashboard(name: str | None, workspace: Path, url: str | None, *, host: str, 
         )
     with explained(url), interruptible() as interrupt:
         storage = optuna.storages.get_storage(open_storage(url))
-        page = "" if name is None else f"/studies/{load_study(storage, name)._study_id}"
+        page = "" if name is None else f"/studies/{study_id(load_study(storage, name))}"
         with _serving(_app(open_storage(url), workspace), host, port) as address:
             if host not in LOCAL:
                 print(
@@ -147,7 +147,7 @@ def readable(storage: BaseStorage) -> BaseStorage:
     ) -> list[FrozenTrial]:
         return [_plain(trial) for trial in trials(study_id, deepcopy, states)]
 
-    def get_all_studies() -> list[FrozenStudy]:
+    def get_all_studies() -> list[Any]:
         return [_plain(study) for study in studies()]
 
     storage.get_all_trials = get_all_trials  # type: ignore[method-assign]

@@ -19,7 +19,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial, TrialState
 
 from search.store.attributes import ARTIFACTS, RECIPE
-from search.store.transactions import set_study_attributes
+from search.store.transactions import set_study_attributes, study_attributes
 from trainer.checkpoint import FILES, Checkpoint, load_checkpoint, save_checkpoint
 
 KEPT_TRIALS = 5
@@ -104,7 +104,7 @@ class Shelf:
         )
 
     def _listed(self) -> list[tuple[int, ArtifactMeta]]:
-        attributes = self.study._storage.get_study_system_attrs(self.study._study_id)
+        attributes = study_attributes(self.study)
         found = []
         for key, value in attributes.items():
             if key.startswith(ARTIFACTS) and (meta := json.loads(value)) is not None:

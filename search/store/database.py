@@ -3,15 +3,17 @@
 Optuna reads each trial through its mapper, a third of a millisecond a time, and running trials anew
 with every call. Here the rows of a table are read together and put into trials.
 
-All that is private to Optuna is used here and in search.store.transactions only.
+What a search writes while it trains is one transaction a time, in the rows that Optuna would have
+written: an epoch of all members, a trial's attributes, a wave's signs of life. search.store.tables
+says whether the tables are those that all this was written for.
 """
 
 from collections import defaultdict
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
-from json import loads
+from functools import cache, lru_cache
+from json import dumps, loads
 from typing import Any
 
 from optuna.distributions import (
@@ -22,13 +24,17 @@ from optuna.distributions import (
 )
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import (
+    StudySystemAttributeModel,
+    TrialHeartbeatModel,
     TrialIntermediateValueModel,
     TrialModel,
     TrialParamModel,
+    TrialUserAttributeModel,
     TrialValueModel,
 )
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Insert, Row, bindparam, func, or_, select
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 TABLES = TrialModel.metadata.tables
 STUDIES, TRIALS = TABLES["studies"], TABLES["trials"]
@@ -57,8 +63,9 @@ class Database(RDBStorage):
         try:
             yield
             if self._held:
+                keys, rest = ("trial_id", "param_name"), ("param_value", "distribution_json")
                 with self.engine.begin() as connection:
-                    connection.execute(insert(TrialParamModel), self._held)
+                    connection.execute(self._upsert(TrialParamModel, keys, rest), self._held)
         finally:
             self._held = None
 
@@ -111,6 +118,101 @@ class Database(RDBStorage):
             after = trial_id_greater_than
             found = OF_STUDY.read(connection, study=study_id, after=after, named=named)
         return found if states is None else [trial for trial in found if trial.state in states]
+
+    def running(self, connection: Connection, trial_ids: Iterable[int]) -> set[int]:
+        """Return those of some trials that run."""
+        return set(connection.scalars(RUNNING, {"ids": list(trial_ids)}))
+
+    def set_values(self, reports: Sequence[tuple[int, int, float]]) -> set[int]:
+        """Store (trial's id, step, value) of the trials that run, at once; return those."""
+        with self.engine.begin() as connection:
+            running = self.running(connection, [trial for trial, _, _ in reports])
+            rows = [_value_row(*report) for report in reports if report[0] in running]
+            if rows:
+                keys, rest = ("trial_id", "step"), ("intermediate_value", "intermediate_value_type")
+                connection.execute(self._upsert(TrialIntermediateValueModel, keys, rest), rows)
+        return running
+
+    def set_trial_attributes(self, trial_id: int, attributes: Mapping[str, Any]) -> bool:
+        """Set user attributes of a trial at once; False if it does not run."""
+        rows = [
+            {"trial_id": trial_id, "key": key, "value_json": dumps(value)}
+            for key, value in attributes.items()
+        ]
+        with self.engine.begin() as connection:
+            if not self.running(connection, [trial_id]):
+                return False
+            if rows:
+                keys, rest = ("trial_id", "key"), ("value_json",)
+                connection.execute(self._upsert(TrialUserAttributeModel, keys, rest), rows)
+        return True
+
+    def set_study_attributes(self, study_id: int, attributes: Mapping[str, Any]) -> None:
+        """Set system attributes of a study at once."""
+        rows = [
+            {"study_id": study_id, "key": key, "value_json": dumps(value)}
+            for key, value in attributes.items()
+        ]
+        if rows:
+            with self.engine.begin() as connection:
+                keys, rest = ("study_id", "key"), ("value_json",)
+                connection.execute(self._upsert(StudySystemAttributeModel, keys, rest), rows)
+
+    def record_heartbeats(self, trial_ids: Sequence[int]) -> None:
+        """Record that the process of some trials lives, by the database's clock."""
+        rows = [{"trial_id": trial_id} for trial_id in trial_ids]
+        if rows:
+            with self.engine.begin() as connection:
+                upsert = self._upsert(TrialHeartbeatModel, ("trial_id",), (), ("heartbeat",))
+                connection.execute(upsert, rows)
+
+    def silence(self, study_id: int) -> dict[int, float]:
+        """Return the seconds since the last sign of life by the running trials' numbers."""
+        query = (
+            select(TRIALS.c.number, TrialHeartbeatModel.heartbeat, func.now())
+            .join(TrialHeartbeatModel, TrialHeartbeatModel.trial_id == TRIALS.c.trial_id)
+            .where(TRIALS.c.study_id == study_id, TRIALS.c.state == TrialState.RUNNING)
+        )
+        with self.engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return {number: (now.replace(tzinfo=None) - at).total_seconds() for number, at, now in rows}
+
+    def _upsert(
+        self, table: Any, keys: Sequence[str], rest: Sequence[str], stamped: Sequence[str] = ()
+    ) -> Insert:
+        return upsert(self.engine.name, table, tuple(keys), tuple(rest), tuple(stamped))
+
+
+def _value_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
+    stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(float(value))
+    return {
+        "trial_id": trial_id,
+        "step": step,
+        "intermediate_value": stored,
+        "intermediate_value_type": kind,
+    }
+
+
+@cache
+def upsert(
+    dialect: str, table: Any, keys: Sequence[str], rest: Sequence[str], stamped: Sequence[str] = ()
+) -> Insert:
+    """Return an insert of keys and the rest that replaces the rest where the keys exist.
+
+    What is `stamped` becomes the database's own time. Made once: that takes longer than running it.
+    """
+    now = {name: func.current_timestamp() for name in stamped}
+    if dialect in ("mysql", "mariadb"):
+        other = mysql.insert(table).values(now)
+        replacing: Insert = other.on_duplicate_key_update(
+            {**{name: other.inserted[name] for name in rest}, **now}
+        )
+        return replacing
+    into = (sqlite if dialect == "sqlite" else postgresql).insert(table).values(now)
+    updating: Insert = into.on_conflict_do_update(
+        index_elements=list(keys), set_={**{name: into.excluded[name] for name in rest}, **now}
+    )
+    return updating
 
 
 class Reading:
@@ -179,6 +281,10 @@ def _distribution(text: str) -> BaseDistribution:
     return json_to_distribution(text)
 
 
+RUNNING = select(TRIALS.c.trial_id).where(
+    TRIALS.c.trial_id.in_(bindparam("ids", expanding=True)),
+    TRIALS.c.state == TrialState.RUNNING,
+)
 THERE = select(STUDIES.c.study_id).where(STUDIES.c.study_id == bindparam("study"))
 BY_ID = Reading(TRIALS.c.trial_id == bindparam("trial"))
 OF_STUDY = Reading(

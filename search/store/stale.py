@@ -9,18 +9,28 @@ runs.
 
 import os
 import platform
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
 import optuna
+import psutil
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.store.attributes import FIXED, FIXED_PARAMS, LOST, OWNER, RECIPE, RETRY_OF
 from search.store.storage import GRACE_SECONDS
-from search.store.transactions import beat, database, end_lost, set_attributes, silence
+from search.store.transactions import (
+    beat,
+    end_lost,
+    gives_signs_of_life,
+    set_attributes,
+    silence,
+)
 
 BOOT, SPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+TICKS = 100  # of a second, as Linux counts a process's start
+CLOCK_SECONDS = 2  # by which a clock may be set while processes run
 ORPHAN_SECONDS = 10  # after which a trial that no process has claimed is dead: they claim at once
 KEPT = (RECIPE, FIXED)  # attributes that a retry inherits
 
@@ -45,7 +55,7 @@ def stale(study: optuna.Study, *, alone: bool = False) -> list[FrozenTrial]:
     only for a caller that has asked no trial yet.
     """
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    silent, beats = silence(study), database(study) is not None
+    silent, beats = silence(study), gives_signs_of_life(study)
     return [t for t in running if alone or _is_dead(t, silent.get(t.number), beats=beats)]
 
 
@@ -84,9 +94,9 @@ def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 def _is_dead(trial: FrozenTrial, silent: float | None, *, beats: bool) -> bool:
-    machine, pid, started = trial.user_attrs.get(OWNER, "no 0 owner").split(" ")
-    if machine == _machine():
-        return bool(_started(int(pid)) != started)
+    named = re.fullmatch(r"(\S+) (\d+) (\d+)", str(trial.user_attrs.get(OWNER)))
+    if named and named[1] == _machine():
+        return not _lives(int(named[2]), int(named[3]))
     if silent is None and beats and trial.datetime_start is not None:
         silent = (datetime.now() - trial.datetime_start).total_seconds()
     limit = GRACE_SECONDS if OWNER in trial.user_attrs else ORPHAN_SECONDS
@@ -100,16 +110,17 @@ def _machine() -> str:
     return f"{BOOT.read_text().strip()}/{SPACE.readlink()}"
 
 
-def _started(pid: int) -> str:
-    """Return when a process began, "" if it is none; numbers of processes are used again."""
+def _started(pid: int) -> int:
+    """Return when a process began, in ticks since the machine did; numbers are used again."""
+    return round((psutil.Process(pid).create_time() - psutil.boot_time()) * TICKS)
+
+
+def _lives(pid: int, started: int) -> bool:
+    """Whether a process is still the one that began then; the clock may have been set since."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        pass  # it lives, under another user
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return "unknown"
-    return "" if fields[0] == "Z" else fields[19]
+        same = abs(_started(pid) - started) <= CLOCK_SECONDS * TICKS
+        return same and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True  # it lives, under another user

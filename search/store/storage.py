@@ -26,9 +26,9 @@ from sqlalchemy import event, make_url
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from search.store import tables
 from search.store.attributes import FINGERPRINT
 from search.store.complaints import explained, without_password
-from search.store.database import Database
 from search.store.filesystem import network_file_system
 from search.workspace import Workspace, file_url
 from trainer.errors import ConfigError, RaretuneError
@@ -105,11 +105,16 @@ def _parse(url: str) -> URL:
     return parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
 
 
-def _connect(parsed: URL, arguments: Mapping[str, Any]) -> Database:
+def _connect(parsed: URL, arguments: Mapping[str, Any]) -> RDBStorage:
     """Open a database; of several processes that find it new, one makes its tables."""
+    kind = RDBStorage
+    if tables.are_known():
+        from search.store.database import Database  # its tables may not be there
+
+        kind = Database
     template = parsed.render_as_string(hide_password=False)
     return _patiently(
-        lambda: Database(
+        lambda: kind(
             template.replace("{", "{{").replace("}", "}}"),
             engine_kwargs={"connect_args": dict(arguments)},
             heartbeat_interval=HEARTBEAT_SECONDS,

@@ -2,12 +2,13 @@ import builtins
 import multiprocessing
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
+import psutil
 import pytest
 from optuna.distributions import FloatDistribution
 
-from search.store import filesystem
 from search.store.filesystem import file_system
 from search.store.storage import (
     default_url,
@@ -119,14 +120,19 @@ def test_a_missing_driver_is_named_with_what_installs_it(url, driver, remedy, mo
         open_storage(url)
 
 
-MOUNTS = """\
-21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-30 21 0:40 / /home rw shared:5 master:2 - nfs4 server:/home rw
-31 30 0:41 / /home/me/local rw - xfs /dev/sdb1 rw
-32 21 0:42 / /mnt/my\\040share rw - fuse.sshfs me@host: rw
-33 21 0:43 / /mnt/twice rw - cifs //a/b rw
-34 33 0:44 / /mnt/twice rw - tmpfs tmpfs rw
-"""
+MOUNTS = {
+    "/": "ext4",
+    "/home": "nfs4",
+    "/home/me/local": "xfs",
+    "/mnt/my share": "fuse.sshfs",
+    "/mnt/twice": "cifs",
+    "/mnt/twice/": "tmpfs",
+}
+
+
+def mount(monkeypatch, places):
+    mounts = [SimpleNamespace(mountpoint=place, fstype=kind) for place, kind in places.items()]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: mounts)
 
 
 @pytest.mark.parametrize(
@@ -140,17 +146,20 @@ MOUNTS = """\
         ("/mnt/twice/x", "tmpfs"),
     ],
 )
-def test_a_folder_has_the_file_system_of_the_deepest_last_mount(folder, kind):
-    assert file_system(Path(folder), MOUNTS) == kind
+def test_a_folder_has_the_file_system_of_the_deepest_last_mount(folder, kind, monkeypatch):
+    mount(monkeypatch, MOUNTS)
+    assert file_system(Path(folder)) == kind
+
+
+def test_the_file_system_of_this_machine_is_known():
+    assert file_system(Path("/proc/self")) == "proc"
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "fuse.sshfs", "9p"])
 def test_sqlite_on_a_network_file_system_is_refused_and_a_journal_is_not(
     kind, tmp_path, monkeypatch
 ):
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(f"21 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 21 0:40 / {tmp_path} rw - {kind} x")
-    monkeypatch.setattr(filesystem, "MOUNTS", mounts)
+    mount(monkeypatch, {"/": "ext4", str(tmp_path): kind})
     with pytest.raises(ConfigError, match=rf"network file system \({kind}\).*journal:///.*local"):
         open_storage(default_url(tmp_path))
     assert not (tmp_path / "studies.db").exists()
