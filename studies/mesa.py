@@ -1,6 +1,6 @@
 """A SYNTHETIC table in the shape of the guide's mesa_final.csv; no row of it describes a person.
 
-The guide, AGGRESSIVE_TRAINING.md, trains on sleep recordings of the Multi-Ethnic Study of
+The guide, docs/aggressive-training.md, trains on sleep recordings of the Multi-Ethnic Study of
 Atherosclerosis (MESA Sleep; Chen et al. 2015, Sleep 38:877; National Sleep Research Resource),
 which a data use agreement protects. This module imitates the columns and their scales only: no
 value, rate or correlation was taken from those data, and it teaches nothing about sleep.

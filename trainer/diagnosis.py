@@ -7,7 +7,7 @@
 A sign is meant to be rare: what a sound run may show too is none, and of a few epochs almost
 nothing is said. The figures below were set on plain and guided runs of three clinical tables.
 
-Source: AGGRESSIVE_TRAINING.md, "If Model Still Predicts All Negatives" and "Troubleshooting".
+Source: docs/aggressive-training.md, "If Model Still Predicts All Negatives" and "Troubleshooting".
 """
 
 import math

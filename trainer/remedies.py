@@ -3,7 +3,7 @@
 Every function takes the config of a run and returns a step: fields with values that the config does
 not have, empty if it already does all that is known.
 
-Source: AGGRESSIVE_TRAINING.md, "If Model Still Predicts All Negatives" and "Troubleshooting".
+Source: docs/aggressive-training.md, "If Model Still Predicts All Negatives" and "Troubleshooting".
 """
 
 import math

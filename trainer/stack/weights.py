@@ -3,7 +3,7 @@
 Both take the labels of the training rows alone, shape (N rows, L labels), and know nothing else.
 A row is called positive if any of its labels is.
 
-Source: AGGRESSIVE_TRAINING.md, "Weighted Sampling" and "Aggressive Class Weights".
+Source: docs/aggressive-training.md, "Weighted Sampling" and "Aggressive Class Weights".
 """
 
 import torch
