@@ -1,5 +1,6 @@
 """The README is what a newcomer believes: its tree and its commands are checked."""
 
+import configparser
 import re
 import subprocess
 import sys
@@ -46,3 +47,40 @@ def test_every_flag_of_the_program_that_the_readme_names_exists():
         lines = re.findall(rf"^raretune {command}\b((?:[^\n]|\\\n)*)", README, flags=re.MULTILINE)
         for flag in re.findall(r"--[a-z_]+", " ".join(lines)):
             assert flag in shown, (command, flag)
+
+
+def test_every_file_that_the_documents_name_is_there():
+    for document in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / document).read_text(encoding="utf-8")
+        linked = re.findall(r"\]\(((?!http)[^)#]+)\)", text)
+        named = re.findall(r"`((?:search|studies|trainer|tests|docs|benchmarks)/[\w./]*)`", text)
+        assert linked or named
+        for path in (*linked, *named):
+            assert (ROOT / path).exists(), (document, path)
+
+
+def test_the_guide_is_where_the_modules_that_cite_it_say():
+    sources = [
+        path
+        for package in ("search", "studies", "trainer")
+        for path in (ROOT / package).rglob("*.py")
+        if "aggressive-training.md" in path.read_text(encoding="utf-8")
+    ]
+    assert len(sources) >= 4
+    assert (ROOT / "docs" / "aggressive-training.md").exists()
+
+
+def test_the_layers_in_contributing_are_those_that_lint_holds():
+    held = configparser.ConfigParser()
+    held.read(ROOT / ".importlinter")
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = " ".join(re.search(r"    trainer: .*?\n\n", text, re.DOTALL)[0].split())
+    told = dict(
+        zip(("trainer", "search"), re.split(r"trainer: | search:\s+", block)[1:], strict=True)
+    )
+    for package in ("trainer", "search"):
+        layers = held[f"importlinter:contract:{package}"]["layers"].split("\n")
+        expected = [
+            {room.strip() for room in layer.split("|")} for layer in layers if layer.strip()
+        ]
+        assert [set(layer.strip().split(", ")) for layer in told[package].split(">")] == expected
