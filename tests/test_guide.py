@@ -116,7 +116,7 @@ def test_following_the_printed_remedies_ends_an_all_negative_run(folder):
 
 
 def test_a_killed_run_resumes_to_the_same_bits(folder):
-    flags = ["--csv", "mesa_final.csv", "--epochs", "40", "--early_stop_patience", "40"]
+    flags = ["--csv", "mesa_final.csv", "--epochs", "150", "--early_stop_patience", "150"]
     flags += ["--optimize_thresholds", "--batch_size", "16"]
     whole = run(RARETUNE, "train", *flags, "--output_dir", "whole", cwd=folder)
     assert whole.returncode == 0, whole.stderr
@@ -128,7 +128,7 @@ def test_a_killed_run_resumes_to_the_same_bits(folder):
     while not state.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    time.sleep(0.3)
+    time.sleep(0.1)
     process.kill()
     process.communicate()
     assert not (folder / "killed" / "checkpoint.json").exists()

@@ -1,11 +1,11 @@
 """Signs in a run's history: what went wrong, and which remedies to try.
 
     for sign in diagnose(result.history, config, prevalence):
-        print(sign.words, *sign.remedies, sep="\n  ")
+        print(sign.words, *sign.flags, sep="\n  ")
         config = config.model_copy(update=sign.changes)
 
-A sign is meant to be rare: what a sound run may show too is none, and of a few epochs almost
-nothing is said. The figures below were set on plain and guided runs of three clinical tables.
+A sign is meant to be rare: what a sound run shows as well does not count, and a run of few epochs
+has hardly any. The figures below were set on plain and guided runs of three clinical tables.
 
 Source: docs/aggressive-training.md, "If Model Still Predicts All Negatives" and "Troubleshooting".
 """
@@ -21,7 +21,7 @@ from typing import Any
 from trainer import remedies
 from trainer.config import TrainConfig
 from trainer.loop.history import Row, best_row, is_finite
-from trainer.remedies import Step
+from trainer.remedies import Remedy
 
 ENOUGH_EPOCHS = 10  # the guide's patience with a network that predicts all negatives
 FEW_EPOCHS = 5  # within these the guide expects the first positive predictions
@@ -44,27 +44,27 @@ OVERFIT_RANKING = 0.95  # of average precision since then: overconfidence alone 
 class Sign:
     """Something wrong in a run: a short stable name, one sentence with figures, what to change.
 
-    `steps` are the remedies in the order to try them; none if the config already does all that is
-    known.
+    `remedies` stand in the order to try them; there are none if the config already does all that
+    is known.
     """
 
     name: str
     words: str
-    steps: tuple[Step, ...]
+    remedies: tuple[Remedy, ...]
 
     @property
     def changes(self) -> dict[str, Any]:
-        """All steps as one update of a TrainConfig."""
-        return {field: value for step in self.steps for field, value in step.items()}
+        """All remedies as one update of a TrainConfig."""
+        return {field: value for remedy in self.remedies for field, value in remedy.items()}
 
     @property
-    def remedies(self) -> tuple[str, ...]:
-        """Each step as command-line flags."""
-        return tuple(remedies.flags(step) for step in self.steps)
+    def flags(self) -> tuple[str, ...]:
+        """Each remedy as command-line flags."""
+        return tuple(map(remedies.flags, self.remedies))
 
 
 @dataclass(frozen=True)
-class Run:
+class Case:
     """What every sign reads: a history, its config, and the share of positives of each label."""
 
     history: Sequence[Row]
@@ -116,109 +116,110 @@ def diagnose(
     config      what the run was trained with
     prevalence  share of positives of each label, in [0, 1]
     """
-    run = Run(history, config, prevalence)
-    return [sign for look in SIGNS if (sign := look(run)) is not None]
+    case = Case(history, config, prevalence)
+    return [sign for look in SIGNS if (sign := look(case)) is not None]
 
 
-def non_finite(run: Run) -> Sign | None:
+def non_finite(case: Case) -> Sign | None:
     """Training or validation loss is infinite or not a number."""
-    broken = next((row for row in run.history if not is_finite(row)), None)
+    broken = next((row for row in case.history if not is_finite(row)), None)
     if broken is None:
         return None
-    if run.rows:
-        left = f"the best epoch before, {run.best['epoch']:.0f}, is kept"
+    if case.rows:
+        left = f"the best epoch before, {case.best['epoch']:.0f}, is kept"
     else:
         left = "no epoch is left to keep, look for infinite or huge values in the columns first"
     return _sign(
         "non_finite",
         f"the loss is not finite in epoch {broken['epoch']:.0f} (training {broken['loss']:.3g}, "
         f"validation {broken['validation_loss']:.3g}): {left}",
-        remedies.much_slower(run.config),
-        remedies.lighter_weights(run.config),
+        remedies.much_slower(case.config),
+        remedies.lighter_weights(case.config),
     )
 
 
-def all_negative(run: Run) -> Sign | None:
+def all_negative(case: Case) -> Sign | None:
     """Labels are hardly ever predicted positive, at the best epoch or in any recent one."""
-    if not run.can_be_judged:
+    if not case.can_be_judged:
         return None
     silent = {}
-    for label, actual in run.prevalence.items():
+    for label, actual in case.prevalence.items():
         key = f"predicted_share_{label}"
-        share = min(run.best[key], max(row[key] for row in run.recent))
+        share = min(case.best[key], max(row[key] for row in case.recent))
         if share < SILENT * actual:
             silent[label] = f"{label} {share:.1%} of the rows ({actual:.1%} are positive)"
     if not silent:
         return None
     return _sign(
         "all_negative",
-        f"{len(silent)} of {len(run.prevalence)} labels are hardly ever predicted positive, at the "
-        f"best epoch {run.best['epoch']:.0f} or in {run.lately}: {', '.join(silent.values())}",
-        remedies.tuned_thresholds(run.config),
-        remedies.heavier_weights(run.config),
-        remedies.per_class_sampling(run.config),
-        remedies.heaviest_weights(run.config),
+        f"{len(silent)} of {len(case.prevalence)} labels are hardly ever predicted positive, at "
+        f"the best epoch {case.best['epoch']:.0f} or in {case.lately}: "
+        f"{', '.join(silent.values())}",
+        remedies.tuned_thresholds(case.config),
+        remedies.heavier_weights(case.config),
+        remedies.per_class_sampling(case.config),
+        remedies.heaviest_weights(case.config),
     )
 
 
-def no_ranking(run: Run) -> Sign | None:
+def no_ranking(case: Case) -> Sign | None:
     """The probabilities order the rows no better than chance; no threshold can mend that."""
-    if not run.ranks_by_chance:
+    if not case.ranks_by_chance:
         return None
     return _sign(
         "no_ranking",
-        f"ROC AUC is {fmean(row['roc_auc'] for row in run.recent):.2f} on average over "
-        f"{run.lately}, about chance (0.5): either the settings keep the network from learning or "
+        f"ROC AUC is {fmean(row['roc_auc'] for row in case.recent):.2f} on average over "
+        f"{case.lately}, about chance (0.5): either the settings keep the network from learning or "
         "the columns say nothing about the labels",
-        *(remedies.usual_settings(run.config) or [remedies.lighter_weights(run.config)]),
+        *(remedies.usual_values(case.config) or [remedies.lighter_weights(case.config)]),
     )
 
 
-def overfitting_to_positives(run: Run) -> Sign | None:
+def overfitting_to_positives(case: Case) -> Sign | None:
     """Far more rows are predicted positive than are."""
-    if not run.can_be_judged or run.ranks_by_chance:
+    if not case.can_be_judged or case.ranks_by_chance:
         return None
-    predicted = fmean(run.best[f"predicted_share_{label}"] for label in run.prevalence)
-    actual = fmean(run.prevalence.values())
+    predicted = fmean(case.best[f"predicted_share_{label}"] for label in case.prevalence)
+    actual = fmean(case.prevalence.values())
     if not predicted > TOO_MANY * actual > 0:
         return None
     return _sign(
         "overfitting_to_positives",
         f"{predicted:.1%} of the rows are predicted positive at the best epoch "
-        f"{run.best['epoch']:.0f}, {predicted / actual:.1f} times the {actual:.1%} that are "
+        f"{case.best['epoch']:.0f}, {predicted / actual:.1f} times the {actual:.1%} that are "
         "(means over the labels)",
-        remedies.lighter_weights(run.config),
-        remedies.milder_sampling(run.config),
-        remedies.more_dropout(run.config),
+        remedies.lighter_weights(case.config),
+        remedies.milder_sampling(case.config),
+        remedies.more_dropout(case.config),
     )
 
 
-def low_precision_high_recall(run: Run) -> Sign | None:
+def low_precision_high_recall(case: Case) -> Sign | None:
     """The positives are found, among many false alarms."""
-    if not run.can_be_judged or run.ranks_by_chance:
+    if not case.can_be_judged or case.ranks_by_chance:
         return None
-    recall, precision = run.best["macro_recall"], run.best["macro_precision"]
-    actual = fmean(run.prevalence.values())
+    recall, precision = case.best["macro_recall"], case.best["macro_precision"]
+    actual = fmean(case.prevalence.values())
     if recall < HIGH_RECALL or not precision < min(LOW_LIFT * actual, LOW_PRECISION):
         return None
     return _sign(
         "low_precision_high_recall",
         f"recall is {recall:.2f} but precision {precision:.2f} at the best epoch "
-        f"{run.best['epoch']:.0f}, with {actual:.1%} positives; this is expected with severe "
+        f"{case.best['epoch']:.0f}, with {actual:.1%} positives; this is expected with severe "
         "imbalance, and higher thresholds trade the one for the other",
-        remedies.higher_thresholds(run.config),
+        remedies.higher_thresholds(case.config),
     )
 
 
-def unstable_loss(run: Run) -> Sign | None:
+def unstable_loss(case: Case) -> Sign | None:
     """The training loss explodes, or leaps up by more than its own level."""
-    loss = [row["loss"] for row in run.rows]
+    loss = [row["loss"] for row in case.rows]
     if len(loss) < FEW_EPOCHS:
         return None
     level = median(loss)
     rises = [(after - before) / max(before, level, 1e-12) for before, after in pairwise(loss)]
     jumps = {i: rise for i, rise in enumerate(rises, start=1) if rise > JUMP}
-    bound = EXPLOSION * _ignorant_loss(run)
+    bound = EXPLOSION * _ignorant_loss(case)
     explosions = {i for i, value in enumerate(loss) if value > bound}
     if sum(jumps.values()) <= 1 and not explosions:
         return None
@@ -227,22 +228,22 @@ def unstable_loss(run: Run) -> Sign | None:
     return _sign(
         "unstable_loss",
         f"the training loss leaps in {len(leaps)} of {len(loss)} epochs, to {loss[worst]:.3g} in "
-        f"epoch {run.rows[worst]['epoch']:.0f}, where its median over the run is {level:.3g}",
-        remedies.slower(run.config),
-        remedies.smaller_batches(run.config),
-        remedies.lighter_weights(run.config),
+        f"epoch {case.rows[worst]['epoch']:.0f}, where its median over the run is {level:.3g}",
+        remedies.slower(case.config),
+        remedies.smaller_batches(case.config),
+        remedies.lighter_weights(case.config),
     )
 
 
-def overfitting(run: Run) -> Sign | None:
+def overfitting(case: Case) -> Sign | None:
     """The network learns the training rows by heart and gets worse at the others."""
-    if len(run.rows) <= RECENT:
+    if len(case.rows) <= RECENT:
         return None
-    turn = min(run.rows, key=lambda row: row["validation_loss"])
+    turn = min(case.rows, key=lambda row: row["validation_loss"])
     names = ("validation_loss", "loss", "average_precision")
-    now = {name: median(row[name] for row in run.recent) for name in names}
+    now = {name: median(row[name] for row in case.recent) for name in names}
     if not (
-        turn["epoch"] < run.recent[0]["epoch"]
+        turn["epoch"] < case.recent[0]["epoch"]
         and now["validation_loss"] > OVERFIT_RISE * turn["validation_loss"]
         and now["loss"] < OVERFIT_FALL * turn["loss"]
         and now["average_precision"] < OVERFIT_RANKING * turn["average_precision"]
@@ -251,16 +252,16 @@ def overfitting(run: Run) -> Sign | None:
     validation, training, ranking = (f"{turn[name]:.3g} to {now[name]:.3g}" for name in names)
     return _sign(
         "overfitting",
-        f"from epoch {turn['epoch']:.0f} to {run.lately} the validation loss rose from "
+        f"from epoch {turn['epoch']:.0f} to {case.lately} the validation loss rose from "
         f"{validation} while the training loss fell from {training}, and average precision on the "
         f"validation rows fell from {ranking}",
-        remedies.more_dropout(run.config),
-        remedies.more_decay(run.config),
-        remedies.smaller_network(run.config),
+        remedies.more_dropout(case.config),
+        remedies.more_decay(case.config),
+        remedies.smaller_network(case.config),
     )
 
 
-SIGNS: tuple[Callable[[Run], Sign | None], ...] = (
+SIGNS: tuple[Callable[[Case], Sign | None], ...] = (
     non_finite,
     all_negative,
     no_ranking,
@@ -271,17 +272,17 @@ SIGNS: tuple[Callable[[Run], Sign | None], ...] = (
 )
 
 
-def _ignorant_loss(run: Run) -> float:
+def _ignorant_loss(case: Case) -> float:
     """Return the most that answering 0.5 can cost, in nats, however the rows are drawn.
 
     The heaviest of the guide's class weights is 5 n_neg / n_pos times the multiplier.
     """
     heaviest = 1.0
-    if run.config.loss_type != "bce":
-        rarest = min((share for share in run.prevalence.values() if share > 0), default=1.0)
-        heaviest = max(1.0, run.config.class_weight_multiplier * 5 / rarest)
+    if case.config.loss_type != "bce":
+        rarest = min((share for share in case.prevalence.values() if share > 0), default=1.0)
+        heaviest = max(1.0, case.config.class_weight_multiplier * 5 / rarest)
     return math.log(2) * heaviest
 
 
-def _sign(name: str, words: str, *steps: Step) -> Sign:
-    return Sign(name, words, tuple(step for step in steps if step))
+def _sign(name: str, words: str, *found: Remedy) -> Sign:
+    return Sign(name, words, tuple(remedy for remedy in found if remedy))

@@ -165,8 +165,7 @@ class Wave:
             STOPPED: result.stopped,
             LABELS: per_label(result),
             SIGNS: [
-                {"name": one.name, "words": one.words, "remedies": list(one.remedies)}
-                for one in signs
+                {"name": one.name, "words": one.words, "remedies": list(one.flags)} for one in signs
             ],
             SCORES: {k: v for k, v in result.scores.items() if math.isfinite(v)},
             CONFIG: result.config.model_dump(mode="json"),

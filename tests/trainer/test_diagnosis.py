@@ -216,7 +216,7 @@ def test_small_networks_noise_is_no_instability():
 
 
 @pytest.mark.parametrize(
-    ("config", "remedies"),
+    ("config", "flags"),
     [
         (
             {"optimize_thresholds": False},
@@ -253,13 +253,13 @@ def test_small_networks_noise_is_no_instability():
         ),
     ],
 )
-def test_the_guides_escalation_goes_on_from_what_the_config_does(config, remedies):
+def test_the_guides_escalation_goes_on_from_what_the_config_does(config, flags):
     (sign,) = diagnose(PLANTED["all_negative"], TrainConfig(**config), PREVALENCE)
-    assert sign.remedies == remedies
+    assert sign.flags == flags
 
 
 @pytest.mark.parametrize(
-    ("name", "remedies"),
+    ("name", "flags"),
     [
         ("non_finite", ("--lr 0.0001", "--class_weight_multiplier 2.5")),
         (
@@ -275,7 +275,7 @@ def test_the_guides_escalation_goes_on_from_what_the_config_does(config, remedie
         ("overfitting", ("--dropout 0.4", "--weight_decay 0.001", "--hidden_dim 64")),
     ],
 )
-def test_the_guides_troubleshooting(name, remedies):
+def test_the_guides_troubleshooting(name, flags):
     config = TrainConfig(
         loss_type="weighted_bce",
         class_weight_method="very_aggressive",
@@ -283,14 +283,14 @@ def test_the_guides_troubleshooting(name, remedies):
         weight_method="per_class",
     )
     (sign,) = diagnose(PLANTED[name], config, PREVALENCE)
-    assert sign.remedies == remedies
+    assert sign.flags == flags
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_changes_of_a_sign_are_its_steps_together(name):
     config = TrainConfig(loss_type="weighted_bce", class_weight_multiplier=5.0)
     (sign,) = diagnose(PLANTED[name], config, PREVALENCE)
-    assert all(sign.steps)
-    assert len(sign.remedies) == len(sign.steps)
-    assert sum(map(len, sign.steps)) == len(sign.changes)
-    assert all(step.items() <= sign.changes.items() for step in sign.steps)
+    assert all(sign.remedies)
+    assert len(sign.flags) == len(sign.remedies)
+    assert sum(map(len, sign.remedies)) == len(sign.changes)
+    assert all(remedy.items() <= sign.changes.items() for remedy in sign.remedies)

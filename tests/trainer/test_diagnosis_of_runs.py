@@ -7,7 +7,7 @@ import torch
 from training_case import with_tensors
 
 from trainer.config import TrainConfig
-from trainer.diagnosis import Run, diagnose
+from trainer.diagnosis import Case, diagnose
 from trainer.loop.fit import fit
 
 
@@ -86,8 +86,8 @@ def test_infinite_columns_show_as_a_loss_that_is_not_finite(data):
 )
 def test_the_best_epoch_is_the_one_that_training_kept(data, values):
     _, result = train(data, **values)
-    run = Run(result.history, result.config, data.prevalence)
-    assert run.best["epoch"] == result.best_epoch
+    case = Case(result.history, result.config, data.prevalence)
+    assert case.best["epoch"] == result.best_epoch
 
 
 def test_the_printed_changes_end_a_collapse(data):

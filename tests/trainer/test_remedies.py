@@ -60,12 +60,12 @@ def parse(remedy):
 @settings(max_examples=60, deadline=None)
 @given(config=configs)
 def test_every_remedy_changes_the_config_to_a_valid_one_and_its_flags_say_the_same(config):
-    for step in (*(remedy(config) for remedy in REMEDIES), *remedies.usual_settings(config)):
-        assert all(getattr(config, field) != value for field, value in step.items())
-        changed = config.model_copy(update=dict(step))
+    for remedy in (*(find(config) for find in REMEDIES), *remedies.usual_values(config)):
+        assert all(getattr(config, field) != value for field, value in remedy.items())
+        changed = config.model_copy(update=dict(remedy))
         assert TrainConfig.create(**changed.model_dump()) == changed
-        given = parse(remedies.flags(step))
-        assert given.keys() == step.keys()
+        given = parse(remedies.flags(remedy))
+        assert given.keys() == remedy.keys()
         assert TrainConfig.create(**(config.model_dump() | given)) == changed
 
 
@@ -147,5 +147,5 @@ def test_an_unusually_high_learning_rate_goes_back_to_the_default():
 def test_what_keeps_a_network_from_learning_is_set_to_its_default():
     config = TrainConfig(lr=1e-6, dropout=0.9, weight_decay=0.5)
     steps = ({"lr": 1e-3}, {"dropout": 0.2}, {"weight_decay": 1e-4})
-    assert remedies.usual_settings(config) == steps
-    assert remedies.usual_settings(TrainConfig()) == ()
+    assert remedies.usual_values(config) == steps
+    assert remedies.usual_values(TrainConfig()) == ()

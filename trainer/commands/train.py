@@ -194,7 +194,7 @@ def describe(trained: Trained, seconds: float) -> dict[str, Any]:
         "validation": None if record is None else record.validation,
         "test": None if record is None else record.test,
         "diagnosis": [
-            {"sign": sign.name, "words": sign.words, "remedies": list(sign.remedies)}
+            {"sign": sign.name, "words": sign.words, "remedies": list(sign.flags)}
             for sign in trained.signs
         ],
         "checkpoint": None if record is None else str(trained.folder),
@@ -221,7 +221,7 @@ def _print_trained(trained: Trained) -> None:
     lines += ["", "Diagnosis: nothing wrong was seen." if not trained.signs else "Diagnosis:"]
     for sign in trained.signs:
         lines.append(f"  {sign.name}: {sign.words}")
-        lines += [f"    try {remedy}" for remedy in sign.remedies]
+        lines += [f"    try {flags}" for flags in sign.flags]
     lines += ["", "Next:"]
     if not trained.finished:
         lines.append(f"  raretune train --resume {folder}")
