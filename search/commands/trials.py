@@ -3,12 +3,15 @@
 import csv
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.text import Text
 
 from search.reopen import open_study_at
-from search.store.records import TrialRecord, complete, read_records
+from search.report.verdict import confirmation
+from search.space.objective import in_words
+from search.store.records import TrialRecord, complete, read_records, read_study
 from search.workspace import Place
 from trainer.checkpoint import json_text
 from trainer.commands.terminal import result_console
@@ -48,7 +51,8 @@ def _flat(record: TrialRecord) -> dict[str, Any]:
 
 def best(place: Place, *, as_json: bool) -> None:
     """Print a study's best trial."""
-    record = pick(read_records(open_study_at(place)), "best")
+    study = read_study(open_study_at(place))
+    record = pick(study.trials, "best")
     found = {
         "study": place.name,
         "number": record.number,
@@ -57,6 +61,7 @@ def best(place: Place, *, as_json: bool) -> None:
         "scores": record.scores,
         "best_epoch": record.best_epoch,
         "checkpoint": str(place.best),
+        "confirmed": [asdict(one) for one in study.confirmed],
     }
     if as_json:
         print(json_text(found))
@@ -64,6 +69,8 @@ def best(place: Place, *, as_json: bool) -> None:
     first = f"trial {record.number} of {place.name}: {record.value:.4f}"
     lines = [f"{first} in epoch {record.best_epoch}"]
     lines += [f"  {key} = {value}" for key, value in record.params.items()]
+    if study.confirmed:
+        lines.append(confirmation(study.confirmed, record, in_words(study.objective)))
     result_console().print(Text("\n".join(lines)), soft_wrap=True)
 
 

@@ -8,6 +8,7 @@ from search.commands.terminal import print_outcome
 from search.reopen import open_study_at
 from search.retrain import over_seeds
 from search.run import run_search
+from search.store.attributes import CONFIRMED
 from search.store.records import read_records
 from search.workspace import Place
 from trainer.commands.terminal import result_console
@@ -51,3 +52,14 @@ def test_a_trial_without_a_value_is_shown_without_one(by_label):
     record = read_records(study)[0]
     record = type(record)(**{**vars(record), "value": None, "state": "failed"})
     assert over_seeds(by_label, [record], 1)[0].searched is None
+
+
+def test_best_tells_of_what_was_confirmed(by_label, here):
+    where = ("best", "by_label", "--workspace", by_label.workspace.folder)
+    assert json.loads(here(*where, "--json").stdout)["confirmed"] == []
+    study = open_study_at(Place("by_label", by_label.workspace))
+    number = study.best_trial.number
+    seeds = {"number": number, "searched": 0.3, "values": [0.1, 0.3], "mean": 0.2, "spread": 0.14}
+    study.set_user_attr(CONFIRMED, [seeds])
+    assert json.loads(here(*where, "--json").stdout)["confirmed"] == [seeds]
+    assert f"Trial {number} has the best mean validated F1 of rare, 0.2000" in here(*where).stdout
