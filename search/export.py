@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import optuna
 
-from search.evidence.evidence import Evidence, store, stored
+from search.evidence.evidence import Evidence, baselines, store, up_to_date
 from search.evidence.gather import gather
 from search.session import Session
 from search.store.artifacts import Shelf
@@ -31,7 +31,7 @@ def export_best(session: Session, study: optuna.Study, shelf: Shelf) -> Checkpoi
     if checkpoint is None:
         checkpoint = _tested(session, study, shelf, ranked[0])
         save_checkpoint(session.best_folder, checkpoint)
-    if _kept(study, records) is None:
+    if up_to_date(study, records) is None:
         store(study, _gathered(session, study, shelf, records, checkpoint))
     return checkpoint
 
@@ -46,7 +46,7 @@ def current_evidence(study: optuna.Study, reopen: Callable[[], Session]) -> Evid
     ranked = complete(records)
     if not ranked:
         return None
-    evidence = _kept(study, records)
+    evidence = up_to_date(study, records)
     if evidence is None:
         session = reopen()
         shelf = Shelf(study, session.shelf_folder)
@@ -101,27 +101,8 @@ def _gathered(
     records: Sequence[TrialRecord],
     checkpoint: Checkpoint,
 ) -> Evidence:
-    rivals = _rivals(records) if len(session.experiment.test_rows) else {}
+    rivals = baselines(records) if len(session.experiment.test_rows) else {}
     checkpoints = {
         name: checkpoint_of(session, study, shelf, record) for name, record in rivals.items()
     }
     return gather(session.experiment, checkpoint, checkpoints)
-
-
-def _rivals(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
-    """Return the first complete trial of each known recipe by its name; not the best trial's."""
-    best, *others = complete(records)
-    found: dict[str, TrialRecord] = {}
-    for record in sorted(others, key=lambda record: record.number):
-        if record.recipe is not None and record.recipe != best.recipe:
-            found.setdefault(record.recipe, record)
-    return found
-
-
-def _kept(study: optuna.Study, records: Sequence[TrialRecord]) -> Evidence | None:
-    """Return the evidence kept of the best trial, unless it lacks a recipe that ended since."""
-    evidence = stored(study, complete(records)[0].number)
-    if evidence is None or not evidence.contenders:
-        return evidence
-    known = {contender.name for contender in evidence.contenders}
-    return evidence if known >= _rivals(records).keys() else None

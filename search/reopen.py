@@ -1,16 +1,21 @@
 """A study that exists, opened again: its records alone, or with its table as it was searched on."""
 
+from __future__ import annotations
+
 import json
+from typing import TYPE_CHECKING
 
 import optuna
 
-from search.session import Session, prepare
 from search.store.attributes import DEFINITION, FINGERPRINT
 from search.store.records import read_definition
 from search.store.storage import load_study, open_storage
 from search.workspace import Place
 from studies.definition import StudyDefinition
 from trainer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from search.session import Session
 
 
 def open_study_at(place: Place) -> optuna.Study:
@@ -33,6 +38,8 @@ def reopen(place: Place) -> tuple[optuna.Study, Session]:
 
     Raises ConfigError if the table is another one.
     """
+    from search.session import prepare  # all of torch's training
+
     study = open_study_at(place)
     definition = stored_definition(study)
     if place.table is not None:

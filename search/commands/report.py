@@ -1,16 +1,23 @@
 """`raretune report`, and the page that every search ends with."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from search.evidence.evidence import stored
-from search.export import current_evidence
-from search.reopen import open_study_at, reopen
+import optuna
+
+from search.evidence.evidence import Evidence, stored, up_to_date
+from search.reopen import open_study_at
 from search.report.page import write_report
-from search.run import Outcome
+from search.store.records import complete, read_records
 from search.workspace import Place
 from trainer.commands.device import one_thread
 from trainer.errors import RaretuneError
+
+if TYPE_CHECKING:
+    from search.run import Outcome
 
 
 @one_thread()
@@ -18,9 +25,22 @@ def report(place: Place, output: Path | None) -> None:
     """Write a study's page and print where it is."""
     study = open_study_at(place)
     path = output or place.workspace.report(place.name)
-    evidence = current_evidence(study, lambda: reopen(place)[1])
-    write_report(path, study, evidence, place.best)
+    write_report(path, study, _evidence(study, place), place.best)
     print(path)
+
+
+def _evidence(study: optuna.Study, place: Place) -> Evidence | None:
+    """Return the best trial's evidence: what is kept, else gathered from the table and kept."""
+    records = read_records(study)
+    evidence = up_to_date(study, records)
+    if evidence is None and complete(records):
+        from search.export import (
+            current_evidence,  # all of torch's training, which is seldom needed
+        )
+        from search.reopen import reopen
+
+        return current_evidence(study, lambda: reopen(place)[1])
+    return evidence
 
 
 def report_after(outcome: Outcome) -> Path | None:

@@ -6,11 +6,14 @@ one for each label and one for the rest, each far below the 65,535 bytes of MySQ
 """
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import optuna
 from pydantic import BaseModel, ConfigDict
 
 from search.store.attributes import EVIDENCE
+from search.store.records import TrialRecord, complete
 from search.store.transactions import set_study_attributes, study_attributes
 from trainer.checkpoint import json_text
 from trainer.scores.bootstrap import Interval
@@ -141,17 +144,40 @@ def store(study: optuna.Study, evidence: Evidence) -> None:
 
 
 def stored(study: optuna.Study, trial: int) -> Evidence | None:
-    """Return the evidence kept of a trial; None if it is of another one, or of another format."""
-    attributes = study_attributes(study)
-    pieces = {
-        key.removeprefix(EVIDENCE): piece["content"]
-        for key, piece in attributes.items()
-        if key.startswith(EVIDENCE) and (piece["format"], piece["trial"]) == (FORMAT, trial)
-    }
-    if "rest" not in pieces:
+    """Return the evidence kept of a trial; None if it is of another one, or not as we write it."""
+    pieces = study_attributes(study)
+    try:
+        rest = _content(pieces[f"{EVIDENCE}rest"], trial)
+        labels = [
+            _content(pieces[f"{EVIDENCE}label:{i}"], trial) for i in range(rest.pop("labels"))
+        ]
+        return Evidence.model_validate({**rest, "labels": labels})
+    except (KeyError, TypeError, ValueError):  # pydantic's error is a ValueError
         return None
-    rest = pieces["rest"]
-    names = [f"label:{i}" for i in range(rest["labels"])]
-    if not pieces.keys() >= set(names):
-        return None
-    return Evidence.model_validate({**rest, "labels": [pieces[name] for name in names]})
+
+
+def _content(piece: dict[str, Any], trial: int) -> dict[str, Any]:
+    """Return a piece's own part; raises ValueError if it is of another trial or format."""
+    if (piece["format"], piece["trial"]) != (FORMAT, trial):
+        raise ValueError("a piece of another trial's evidence")
+    return dict(piece["content"])
+
+
+def up_to_date(study: optuna.Study, records: Sequence[TrialRecord]) -> Evidence | None:
+    """Return the evidence kept of the best trial, unless it lacks a recipe that ended since."""
+    ranked = complete(records)
+    evidence = stored(study, ranked[0].number) if ranked else None
+    if evidence is None or not evidence.contenders:
+        return evidence
+    known = {contender.name for contender in evidence.contenders}
+    return evidence if known >= baselines(records).keys() else None
+
+
+def baselines(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
+    """Return the first complete trial of each known recipe by its name; not the best trial's."""
+    best, *others = complete(records)
+    found: dict[str, TrialRecord] = {}
+    for record in sorted(others, key=lambda record: record.number):
+        if record.recipe is not None and record.recipe != best.recipe:
+            found.setdefault(record.recipe, record)
+    return found

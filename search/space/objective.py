@@ -4,12 +4,17 @@ Scores that need decisions are cross-fitted. Where a run stops, and which epoch 
 from its own early_stop_metric; the objective only compares the trials at these epochs.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from studies.definition import LABEL_OBJECTIVE, OBJECTIVES
 from trainer.errors import ConfigError
-from trainer.loop.fit import EpochReport, TrainResult
+
+if TYPE_CHECKING:
+    from trainer.loop.fit import EpochReport, TrainResult
 
 
 def in_words(objective: str) -> str:

@@ -141,3 +141,20 @@ def test_evidence_of_another_format_is_gathered_anew(study):
     for key, piece in pieces(study).items():
         study._storage.set_study_system_attr(study._study_id, key, {**piece, "format": 0})
     assert stored(study, 3) is None
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "text",
+        None,
+        {},
+        {"format": 1, "trial": 3},
+        {"format": 1, "trial": 3, "content": {"labels": 2}},
+    ],
+)
+@pytest.mark.parametrize("name", ["rest", "label:1"])
+def test_evidence_that_is_not_as_it_was_written_is_gathered_again(study, name, piece):
+    store(study, evidence())
+    study._storage.set_study_system_attr(study._study_id, EVIDENCE + name, piece)
+    assert stored(study, 3) is None
