@@ -43,18 +43,8 @@ from search.commands.options import (
     Workers,
 )
 from search.workspace import Place, Workspace
-from trainer.commands.cli import (
-    COMMANDS,
-    Device,
-    Drop,
-    Group,
-    Id,
-    Json,
-    Labels,
-    Sequence,
-    make_app,
-    run_app,
-)
+from trainer.commands.cli import COMMANDS, make_app, run_app
+from trainer.commands.options import Device, Drop, Group, Id, Json, Labels, Sequence
 from trainer.errors import ConfigError
 
 app = make_app("raretune", "Find the remedy for severe class imbalance that works on your table.")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.commands.cli import flag
+from trainer.commands.options import flag
 
 Folder = Annotated[
     Path, flag("workspace", "Folder with the studies and their checkpoints; runs by default.")
