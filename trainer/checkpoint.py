@@ -71,6 +71,12 @@ class Record(BaseModel):
     trial: dict[str, Any] | None = None
     versions: dict[str, str]
 
+    @property
+    def doubts(self) -> dict[str, str]:
+        """Labels whose decisions should not be relied on, and why; see trainer.scores.doubts."""
+        found: dict[str, str] = self.validation.get("doubts", {})
+        return found
+
 
 @dataclass(frozen=True)
 class Network:

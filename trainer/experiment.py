@@ -20,7 +20,9 @@ from trainer.errors import CheckpointError
 from trainer.loop.fit import TrainResult
 from trainer.predict import network_probabilities, predict_frame
 from trainer.scores.bootstrap import Intervals, bootstrap
+from trainer.scores.doubts import doubts
 from trainer.scores.evaluation import Evaluation, evaluate, threshold_tensor
+from trainer.scores.thresholds import parse_threshold_metric
 from trainer.stack.tensors import TrainingData, make_data, pooled_rows
 
 
@@ -159,6 +161,30 @@ def make_checkpoint(
         versions=library_versions(),
     )
     return Checkpoint(record, networks, result.history)
+
+
+def finished(
+    checkpoint: Checkpoint, experiment: Experiment, held_out: Tensor | None = None
+) -> Checkpoint:
+    """Return the checkpoint as it is handed over: with its doubtful labels and its test scores.
+
+    `held_out` (V, L) are the pool's probabilities, if they are known; else the networks are asked.
+    """
+    if held_out is None:
+        held_out = held_out_probabilities(checkpoint, experiment)
+    data, table = experiment.data, experiment.table
+    outside = np.setdiff1d(np.arange(len(table.labels)), experiment.test_rows)
+    found = doubts(
+        held_out,
+        data.y_validation.cpu(),
+        data.groups,
+        data.labels,
+        (table.labels[outside] > 0).sum(axis=0).tolist(),
+        parse_threshold_metric(checkpoint.record.config.threshold_metric),
+    )
+    validation = {**checkpoint.record.validation, "doubts": found}
+    doubted = checkpoint.record.model_copy(update={"validation": validation})
+    return with_test_scores(replace(checkpoint, record=doubted), experiment)
 
 
 def with_test_scores(checkpoint: Checkpoint, experiment: Experiment) -> Checkpoint:

@@ -8,20 +8,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
 from trainer.data.features import Features
 from trainer.data.split import Split, fold_splits
 from trainer.errors import ConfigError
-from trainer.experiment import Experiment, make_checkpoint
+from trainer.experiment import Experiment, finished, make_checkpoint
 from trainer.loop.fit import TrainResult, fit
-from trainer.stack.tensors import CROSS_FITTING_FOLDS, TrainingData, make_data, make_fold
+from trainer.stack.tensors import (
+    CROSS_FITTING_FOLDS,
+    TrainingData,
+    make_data,
+    make_fold,
+    one_fold,
+)
 
 
 def refit_all(experiment: Experiment, config: TrainConfig, best_epoch: int) -> Checkpoint:
-    """Return the checkpoint of a network trained on all rows but test.
+    """Return the checkpoint of a network trained on all rows but test, with its test scores.
 
     Its thresholds, and the validation scores it shows, are those of a network for each fold on the
     rows that it was not trained on; the scores are cross-fitted.
@@ -40,7 +45,7 @@ def refit_all(experiment: Experiment, config: TrainConfig, best_epoch: int) -> C
         experiment, features=(features,), folds=(Split(rows, rows[:0], experiment.test_rows),)
     )
     kept = replace(judged, networks=result.networks, history=result.history)
-    return make_checkpoint(fitted, kept)
+    return finished(make_checkpoint(fitted, kept), replace(experiment, data=data), kept.held_out)
 
 
 def _folds(experiment: Experiment) -> Sequence[Split]:
@@ -67,13 +72,7 @@ def _without_held_out(experiment: Experiment, rows: np.ndarray) -> tuple[Feature
     stand_in = experiment.split.validation
     device = experiment.data.device
     features, fold = make_fold(experiment.table, rows, stand_in, stand_in, device=device)
-    return features, TrainingData(
-        folds=(fold,),
-        y_validation=fold.y_validation,
-        cross_fold=torch.arange(len(stand_in), device=device) % CROSS_FITTING_FOLDS,
-        groups=None,
-        labels=experiment.data.labels,
-    )
+    return features, one_fold(replace(experiment.data, folds=(fold,)), 0)
 
 
 def _steps_an_epoch(rows: np.ndarray, config: TrainConfig) -> int:

@@ -1,7 +1,7 @@
 """Tables of scores, as the commands print them to stdout."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -58,16 +58,26 @@ def packed(pieces: Sequence[str], width: int) -> list[str]:
     return lines
 
 
-def label_grid(title: str, scores: Mapping[str, Any]) -> Grid:
-    """Return the scores of each label, as Evaluation.to_json has them, as a table."""
+def label_grid(title: str, scores: Mapping[str, Any], doubted: Collection[str] = ()) -> Grid:
+    """Return the scores of each label, as Evaluation.to_json has them, as a table.
+
+    A doubted label's threshold is not shown: nobody should rely on it.
+    """
     grid = Grid(title=title, title_justify="left")
     grid.add_column("label")
     for heading in (*COLUMNS.values(), "support"):
         grid.add_column(heading, justify="right")
     for label, row in scores["labels"].items():
         numbers = ["-" if row[key] is None else f"{row[key]:.3f}" for key in COLUMNS]
+        if label in doubted:
+            numbers[0] = "-"
         grid.add_row(label, *numbers, str(row["support"]))
     return grid
+
+
+def doubt_sentences(doubts: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each label that should not be relied on."""
+    return [f"Don't rely on {label}: {why}." for label, why in doubts.items()]
 
 
 def shrunk_sentence(shrunk: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from trainer.commands.guide import roles_without_labels
 from trainer.commands.interrupt import interruptible
 from trainer.commands.monitor import epoch_view
 from trainer.commands.terminal import (
+    doubt_sentences,
     label_grid,
     remark_on_speed,
     result_console,
@@ -33,9 +34,9 @@ from trainer.errors import CheckpointError, ConfigError
 from trainer.experiment import (
     Experiment,
     SplitSettings,
+    finished,
     make_checkpoint,
     prepare_experiment,
-    with_test_scores,
 )
 from trainer.loop.fit import EpochReport, TrainResult, fit
 from trainer.loop.resume import RunState, load_state, save_state
@@ -168,7 +169,7 @@ def run_training(
     if result.networks:
         checkpoint = make_checkpoint(experiment, result)
         if result.stopped != "caller":
-            checkpoint = with_test_scores(checkpoint, experiment)
+            checkpoint = finished(checkpoint, experiment)
         save_checkpoint(folder, checkpoint)
     if result.stopped == "caller":
         save_state(folder, latest[0], kept)
@@ -208,15 +209,16 @@ def _print_trained(trained: Trained) -> None:
     if trained.checkpoint is not None:
         record = trained.checkpoint.record
         how = "cross-fitted" if result.config.optimize_thresholds else "at 0.5"
-        console.print(label_grid(f"Validation rows ({how})", record.validation))
+        console.print(label_grid(f"Validation rows ({how})", record.validation, record.doubts))
         lines.append(
             f"Validated macro-F1 {record.validation['macro_f1']:.4f} in epoch {result.best_epoch} "
             f"of {len(result.history)}."
         )
         if record.test is not None:
-            console.print(label_grid("Test rows", record.test))
+            console.print(label_grid("Test rows", record.test, record.doubts))
             macro = record.test["intervals"]["macro"]["f1"]
             lines.append(score_sentence("Test", record.test["macro_f1"], macro) + ".")
+        lines += doubt_sentences(record.doubts)
         lines.append(shrunk_sentence(record.validation["shrunk_thresholds"]))
     lines += ["", "Diagnosis: nothing wrong was seen." if not trained.signs else "Diagnosis:"]
     for sign in trained.signs:

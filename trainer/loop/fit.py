@@ -261,9 +261,7 @@ def _finish(run: _Run, data: TrainingData, shapes: Sequence[Shape]) -> TrainResu
         for parameters, shape, fold in zip(run.best_parameters, shapes, data.folds, strict=True)
     ]
     held_out = data.pool(of_folds).cpu()
-    chosen = fit_thresholds(
-        held_out, data.y_validation.cpu(), data.cross_fold.cpu(), data.labels, run.config
-    )
+    chosen = fit_thresholds(held_out, data, run.config)
     named = [
         named_parameters(parameters, shape)
         for parameters, shape in zip(run.best_parameters, shapes, strict=True)

@@ -1,6 +1,6 @@
 """What runs are worth on the rows held out from their folds, and thresholds chosen there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from trainer.scores.thresholds import (
     ThresholdMetric,
     best_thresholds,
     cross_fitted_counts,
+    cross_fitted_thresholds,
     parse_threshold_metric,
     shrunk_labels,
 )
@@ -44,7 +45,7 @@ def validate(
     The runs share their `decision_key`, for which `config` is asked.
     """
     ranking = rank(probabilities, data.y_validation, data.cross_fold)
-    metric = parse_threshold_metric(config.threshold_metric)
+    metric = threshold_metric(config, data)
     thresholds = choose_thresholds(ranking, metric, optimize=config.optimize_thresholds)
     tuned = confusion(probabilities, data.y_validation, thresholds)
     fitted = cross_fitted_counts(ranking, metric) if config.optimize_thresholds else tuned
@@ -59,6 +60,11 @@ def validate(
         f1=fitted.f_beta(),
         predicted_share=fitted.predicted_share(),
     )
+
+
+def threshold_metric(config: TrainConfig, data: TrainingData) -> ThresholdMetric:
+    """Return what a config chooses thresholds by, on the pool's rows and their groups."""
+    return parse_threshold_metric(config.threshold_metric).for_rows(data.effective_share)
 
 
 def decision_scores(counts: Counts) -> dict[str, Tensor]:
@@ -80,6 +86,22 @@ def choose_thresholds(ranking: Ranking, metric: ThresholdMetric, *, optimize: bo
     )
 
 
+def cross_fitted_decisions(
+    probabilities: Tensor, data: TrainingData, config: TrainConfig
+) -> Tensor:
+    """Decide the pool's rows by thresholds chosen on the other cross-folds, (V, L) bool.
+
+    `probabilities` (V, L) are on the CPU. Where the config does not optimise thresholds, they are
+    0.5.
+    """
+    if not config.optimize_thresholds:
+        return probabilities >= FIXED_THRESHOLD
+    cross_fold = data.cross_fold.cpu()
+    ranking = rank(probabilities[None], data.y_validation.cpu(), cross_fold)
+    chosen = cross_fitted_thresholds(ranking, threshold_metric(config, data))[0]
+    return probabilities >= chosen.T[cross_fold]
+
+
 @dataclass(frozen=True)
 class Thresholds:
     """A threshold for each label, and scores whose decisions are cross-fitted.
@@ -92,25 +114,18 @@ class Thresholds:
     shrunk: tuple[str, ...]
 
 
-def fit_thresholds(
-    probabilities: Tensor,
-    labels: Tensor,
-    cross_fold: Tensor,
-    names: Sequence[str],
-    config: TrainConfig,
-) -> Thresholds:
-    """Choose thresholds on V rows as the config says and score the rows by cross-fitting.
+def fit_thresholds(probabilities: Tensor, data: TrainingData, config: TrainConfig) -> Thresholds:
+    """Choose thresholds on the pool's rows as the config says and score them by cross-fitting.
 
-    Shapes (V rows, L labels): probabilities (V, L) float32, labels (V, L) 0 or 1, cross_fold (V,);
-    all on the CPU. Where the config does not optimise thresholds, they are 0.5 and scored as they
-    are.
+    `probabilities` (V, L) float32 are on the CPU. Where the config does not optimise thresholds,
+    they are 0.5 and scored as they are.
     """
-    optimize = config.optimize_thresholds
-    ranking = rank(probabilities[None], labels, cross_fold)
-    metric = parse_threshold_metric(config.threshold_metric)
+    optimize, names, labels = config.optimize_thresholds, data.labels, data.y_validation.cpu()
+    ranking = rank(probabilities[None], labels, data.cross_fold.cpu())
+    metric = threshold_metric(config, data)
     thresholds = choose_thresholds(ranking, metric, optimize=optimize)[0]
     counts = cross_fitted_counts(ranking, metric) if optimize else None
-    few = shrunk_labels(ranking).tolist() if optimize else [False] * len(names)
+    few = shrunk_labels(ranking, metric).tolist() if optimize else [False] * len(names)
     return Thresholds(
         thresholds=dict(zip(names, thresholds.tolist(), strict=True)),
         evaluation=evaluate(probabilities, labels, thresholds, names, counts=counts),

@@ -10,7 +10,7 @@ rows predicted positive for each positive there is. See `_rows_to_select`.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -18,11 +18,13 @@ from torch import Tensor
 
 from trainer.errors import ConfigError
 from trainer.scores.metrics import Counts, Ranking
+from trainer.scores.promise import keep_promised_recall
 
 MIN_POSITIVES = 10
 
 METRIC_FORMS = (
     "f1, f2, f0.5 (any F-beta), balanced_accuracy, recall>=0.8 (best precision that keeps it), "
+    "recall>=0.8@0.95 (the same with 95 % confidence on new rows), "
     "precision>=0.5 (best recall that keeps it), fn=10,fp=1 (costs)"
 )
 
@@ -40,13 +42,24 @@ class ThresholdMetric:
 
     text: str
     score: Callable[[Counts], Tensor] = field(compare=False, repr=False)
+    promise: tuple[float, float] | None = None  # a recall, and the confidence that it is kept
+
+    def for_rows(self, shares: tuple[float, ...]) -> "ThresholdMetric":
+        """Return the metric for rows whose positives count as `promise.effective_share` says."""
+        if self.promise is None:
+            return self
+        bound, confidence = self.promise
+        kept = partial(keep_promised_recall, bound=bound, confidence=confidence, shares=shares)
+        return replace(self, score=kept)
 
 
 def parse_threshold_metric(text: str) -> ThresholdMetric:
     """Read a metric from its text; see METRIC_FORMS. Raises ConfigError for anything else.
 
     The bound of recall or precision lies above 0 and at most at 1; where no cut keeps a precision,
-    the cut with the highest one is taken. Costs name both fn and fp, above 0, in either order.
+    the cut with the highest one is taken. A promised recall and its confidence lie below 1; where
+    no cut can promise it, all positives are found. Costs name both fn and fp, above 0, in either
+    order.
     """
     plain = "".join(text.split()).lower()
     if plain == "balanced_accuracy":
@@ -60,6 +73,10 @@ def parse_threshold_metric(text: str) -> ThresholdMetric:
         if 0 < bound <= 1:
             constrained = _keep_recall if found[1] == "recall" else _keep_precision
             return ThresholdMetric(plain, partial(constrained, bound=bound))
+    if found := re.fullmatch(f"recall>={_NUMBER}@{_NUMBER}", plain):
+        promise = float(found[1]), float(found[2])
+        if 0 < promise[0] < 1 and 0.5 <= promise[1] < 1:
+            return ThresholdMetric(plain, Counts.recall, promise).for_rows(())
     if found := re.fullmatch(f"(fn|fp)={_NUMBER},(fn|fp)={_NUMBER}", plain):
         costs = {found[1]: float(found[2]), found[3]: float(found[4])}
         if len(costs) == 2 and min(costs.values()) > 0:
@@ -78,9 +95,13 @@ def best_thresholds(ranking: Ranking, metric: ThresholdMetric) -> Tensor:
     return _midway(ranking, cut, cut + 1)
 
 
-def shrunk_labels(ranking: Ranking) -> Tensor:
-    """Labels with too few positives for best_thresholds to give them their own, (L,) bool."""
-    return ranking.n_pos < MIN_POSITIVES
+def shrunk_labels(ranking: Ranking, metric: ThresholdMetric) -> Tensor:
+    """Labels with too few positives for best_thresholds to give them their own, (L,) bool.
+
+    A metric that promises something gives each label its own.
+    """
+    few = ranking.n_pos < MIN_POSITIVES
+    return few if metric.promise is None else torch.zeros_like(few)
 
 
 def cross_fitted_counts(ranking: Ranking, metric: ThresholdMetric) -> Counts:
@@ -92,19 +113,8 @@ def cross_fitted_counts(ranking: Ranking, metric: ThresholdMetric) -> Counts:
 
     Raises ValueError if the ranking was made without at least 2 folds.
     """
-    if ranking.n_folds < 2:
-        raise ValueError("cross-fitting needs a ranking with at least 2 folds")
-    # From here on (K members, L labels, F folds left out, ...).
-    folds = ranking.folds()
-    left_out = torch.arange(ranking.n_folds, dtype=torch.uint8, device=folds.device)[:, None]
-    rows_kept = _running_count(folds, left_out)
-    hits_kept = _running_count(ranking.folds_of_positives(), left_out)
-    rows = _take(rows_kept, ranking.rows)
-    hits = _take(hits_kept, ranking.hits)
-    cut = _rows_to_select(rows, hits, rows_kept[..., -1:], metric)
-    neighbours = torch.stack((cut, cut + 1), dim=-1).to(rows_kept.dtype)
-    above, below = torch.searchsorted(rows_kept, neighbours).unbind(-1)
-    chosen = ranking.rows_reaching(_midway(ranking, above, below))
+    rows_kept, hits_kept = _counts_outside_folds(ranking)
+    chosen = ranking.rows_reaching(_thresholds_outside(ranking, rows_kept, hits_kept, metric))
     chosen_hits = torch.searchsorted(ranking.rows, chosen, right=True) - 1
     chosen_hits = chosen_hits.minimum(ranking.n_pos[:, None])
     held_out = chosen - _take_one(rows_kept, chosen)
@@ -113,6 +123,38 @@ def cross_fitted_counts(ranking: Ranking, metric: ThresholdMetric) -> Counts:
     fp = held_out.sum(dim=-1) - tp
     n_neg = ranking.n_rows - ranking.n_pos
     return Counts(tp, fp, ranking.n_pos - tp, n_neg - fp)
+
+
+def cross_fitted_thresholds(ranking: Ranking, metric: ThresholdMetric) -> Tensor:
+    """Thresholds for each fold's rows, chosen on the other folds, (K, L, F folds) float32.
+
+    Those behind `cross_fitted_counts`; errors as there.
+    """
+    return _thresholds_outside(ranking, *_counts_outside_folds(ranking), metric)
+
+
+def _counts_outside_folds(ranking: Ranking) -> tuple[Tensor, Tensor]:
+    """Rows, and positives, outside each fold among the first so many; (K, L, F, N+1 or P+1)."""
+    if ranking.n_folds < 2:
+        raise ValueError("cross-fitting needs a ranking with at least 2 folds")
+    folds = ranking.folds()
+    left_out = torch.arange(ranking.n_folds, dtype=torch.uint8, device=folds.device)[:, None]
+    return (
+        _running_count(folds, left_out),
+        _running_count(ranking.folds_of_positives(), left_out),
+    )
+
+
+def _thresholds_outside(
+    ranking: Ranking, rows_kept: Tensor, hits_kept: Tensor, metric: ThresholdMetric
+) -> Tensor:
+    """Thresholds chosen on the rows outside each fold, (K, L, F); counts as from the above."""
+    rows = _take(rows_kept, ranking.rows)
+    hits = _take(hits_kept, ranking.hits)
+    cut = _rows_to_select(rows, hits, rows_kept[..., -1:], metric)
+    neighbours = torch.stack((cut, cut + 1), dim=-1).to(rows_kept.dtype)
+    above, below = torch.searchsorted(rows_kept, neighbours).unbind(-1)
+    return _midway(ranking, above, below)
 
 
 def _rows_to_select(
@@ -140,6 +182,8 @@ def _rows_to_select(
     n_pos = n_pos.squeeze(-1)
     pooled = own.sum(dim=1, keepdim=True) / n_pos.sum(dim=1, keepdim=True).clamp(min=1) * n_pos
     trust = (n_pos / MIN_POSITIVES).clamp(max=1)
+    if metric.promise is not None:  # other labels can promise nothing for this one
+        trust = torch.ones_like(trust)
     return (trust * own + (1 - trust) * pooled).round().long()
 
 

@@ -5,7 +5,8 @@ With a single validation part there is one fold, and its validation rows are the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from trainer.data.features import Features, fit_features
 from trainer.data.split import Split, fold_rows
 from trainer.data.table import Table
+from trainer.scores.promise import effective_share
 from trainer.stack.model import Shape
 
 CROSS_FITTING_FOLDS = 5  # in which a single part's validation rows are dealt for their thresholds
@@ -78,6 +80,11 @@ class TrainingData:
         """Share of positives of each label in the pool."""
         return dict(zip(self.labels, self.y_validation.mean(0).tolist(), strict=True))
 
+    @cached_property
+    def effective_share(self) -> tuple[float, ...]:
+        """How many positives each one of a label counts for, by trainer.scores.promise."""
+        return effective_share(self.y_validation.cpu().numpy(), self.groups)
+
     def pool(self, of_folds: Sequence[Tensor]) -> Tensor:
         """Return probabilities (..., V, L) of the pool from those of each fold (..., V_k, L).
 
@@ -88,6 +95,22 @@ class TrainingData:
         for fold, probabilities in zip(self.folds, of_folds, strict=True):
             pooled.index_add_(-2, fold.places, probabilities)
         return pooled if self.repeats == 1 else pooled / self.repeats
+
+
+def one_fold(data: TrainingData, k: int) -> TrainingData:
+    """Return a fold of the data alone: its own held-out rows are the pool.
+
+    They are dealt to cross-folds in turn, without regard to groups.
+    """
+    fold = data.folds[k]
+    places = torch.arange(len(fold.places), device=data.device)
+    return TrainingData(
+        folds=(replace(fold, places=places),),
+        y_validation=fold.y_validation,
+        cross_fold=places % CROSS_FITTING_FOLDS,
+        groups=None,
+        labels=data.labels,
+    )
 
 
 def pooled_rows(splits: Sequence[Split]) -> np.ndarray:
