@@ -13,7 +13,7 @@ from search.store.records import TrialRecord, complete, read_records
 from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from trainer.config import TrainConfig
 from trainer.errors import CheckpointError, ConfigError
-from trainer.experiment import with_test_scores
+from trainer.experiment import finished
 from trainer.loop.fit import TrainResult, fit
 
 
@@ -77,7 +77,7 @@ def train_again(session: Session, record: TrialRecord) -> TrainResult:
 
 
 def _tested(session: Session, study: optuna.Study, shelf: Shelf, record: TrialRecord) -> Checkpoint:
-    return with_test_scores(checkpoint_of(session, study, shelf, record), session.experiment)
+    return finished(checkpoint_of(session, study, shelf, record), session.experiment)
 
 
 def _exported(session: Session, number: int) -> Checkpoint | None:

@@ -12,7 +12,7 @@ from search.store.records import TrialRecord
 from search.waves.environment import environment
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
-from trainer.experiment import with_test_scores
+from trainer.experiment import finished
 from trainer.loop.fit import TrainResult, fit
 from trainer.refit import refit_all
 
@@ -53,7 +53,7 @@ def retrain(session: Session, record: TrialRecord) -> Retrained:
     """Train a trial alone and compare every validation score with the stored one."""
     result = train_again(session, record)
     checkpoint = session.checkpoint(record.number, record.value, result)
-    return Retrained(with_test_scores(checkpoint, session.experiment), compare(record, result))
+    return Retrained(finished(checkpoint, session.experiment), compare(record, result))
 
 
 def compare(record: TrialRecord, result: TrainResult) -> str:
@@ -80,7 +80,7 @@ def refit(session: Session, record: TrialRecord) -> Checkpoint:
     checkpoint = refit_all(session.experiment, config, record.best_epoch)
     trial = {**session.trial(record.number, record.value), "refit": "all"}
     marked = checkpoint.record.model_copy(update={"trial": trial})
-    return with_test_scores(replace(checkpoint, record=marked), session.experiment)
+    return replace(checkpoint, record=marked)
 
 
 def over_seeds(session: Session, records: Sequence[TrialRecord], seeds: int) -> list[OverSeeds]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from search.corrected import corrected_macro_f1
 from search.dashboard.notes import annotate
 from search.export import export_best
 from search.session import Session
@@ -14,6 +15,7 @@ from search.waves.progress import Progress
 from search.waves.searching import begin, search_study
 from search.waves.workers import run_workers
 from trainer.checkpoint import Checkpoint
+from trainer.scores.selection import Corrected
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class Outcome:
     seconds: float
     unfinished: bool
     gave_up: str
+
+    @property
+    def corrected(self) -> Corrected | None:
+        """The best trial's macro-F1, corrected for the search; None if that is not known."""
+        return corrected_macro_f1(self.records)
 
     @property
     def best(self) -> TrialRecord | None:

@@ -7,30 +7,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.folds import AUTO_FOLDS, Choice, by_positives, by_time
 from search.store.complaints import without_password
+from search.store.storage import stored_folds
 from search.workspace import Workspace
 from studies.definition import StudyDefinition
 from studies.examples import write_example
 from trainer.checkpoint import Checkpoint
 from trainer.commands.device import pick_device
+from trainer.data.table import Table, read_table
 from trainer.errors import ConfigError
 from trainer.experiment import (
     Experiment,
     SplitSettings,
     make_checkpoint,
-    prepare_experiment,
+    place_experiment,
+    split_again,
 )
 from trainer.loop.fit import TrainResult
 
 
 @dataclass(frozen=True)
 class Session:
-    """A definition with its table prepared, its workspace, and its storage's URL."""
+    """A definition with its table prepared, its workspace, and its storage's URL.
+
+    `why_folds` is the sentence that says how the number of folds was chosen, if it was.
+    """
 
     definition: StudyDefinition
     experiment: Experiment
     workspace: Workspace
     url: str
+    why_folds: str = ""
 
     @property
     def best_folder(self) -> Path:
@@ -58,19 +66,50 @@ class Session:
 
 
 def prepare(
-    definition: StudyDefinition, workspace: Workspace, url: str | None, device: str
+    definition: StudyDefinition,
+    workspace: Workspace,
+    url: str | None,
+    device: str,
+    *,
+    forked: str | None = None,
 ) -> Session:
-    """Read the table, split it and place it on the device; refuses bad input before any trial."""
+    """Read the table, split it and place it on the device; refuses bad input before any trial.
+
+    Where the definition leaves the number of folds open, it is chosen here: a study that exists
+    keeps its own, and a new one has those of the study that it is `forked` from.
+    """
     chosen = pick_device(device)
     workspace.make()
-    sizes = definition.split
-    experiment = prepare_experiment(
-        _table_path(definition, workspace),
-        definition.table.roles,
-        SplitSettings(sizes.val_size, sizes.test_size, definition.seed),
-        chosen,
+    table = read_table(_table_path(definition, workspace), definition.table.roles)
+    url = url or definition.storage or workspace.url
+    folds, why = _folds(definition, table, url, forked)
+    experiment = place_experiment(table, _settings(definition, folds), chosen)
+    if why and folds > 1:
+        slow = by_time(experiment, definition.budget, definition.workers)
+        if slow is not None:
+            folds, why = slow
+            experiment = place_experiment(table, _settings(definition, folds), chosen)
+    settled = definition.split.model_copy(update={"folds": folds})
+    return Session(
+        definition.model_copy(update={"split": settled}), experiment, workspace, url, why
     )
-    return Session(definition, experiment, workspace, url or definition.storage or workspace.url)
+
+
+def _settings(definition: StudyDefinition, folds: int) -> SplitSettings:
+    sizes = definition.split
+    return SplitSettings(sizes.val_size, sizes.test_size, definition.seed, folds, sizes.repeats)
+
+
+def _folds(definition: StudyDefinition, table: Table, url: str, forked: str | None) -> Choice:
+    """Return the definition's folds, a stored study's, or a choice with its reason."""
+    if definition.split.folds != "auto":
+        return Choice(definition.split.folds, "")
+    for name in filter(None, (definition.name, forked)):
+        if (stored := stored_folds(url, name)) is not None:
+            return Choice(stored, "")
+    if definition.split.repeats > 1:
+        return Choice(AUTO_FOLDS, "")
+    return by_positives(table, split_again(table, _settings(definition, 1)))
 
 
 def _table_path(definition: StudyDefinition, workspace: Workspace) -> Path:

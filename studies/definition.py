@@ -25,6 +25,7 @@ from pydantic import (
 from studies.settings import check_keys
 from studies.space import Range, Scalar, Strict, Values
 from trainer.config import TrainConfig, invalid
+from trainer.data.split import MAX_FOLDS
 from trainer.data.table import Roles
 from trainer.errors import ConfigError
 
@@ -65,11 +66,21 @@ class TableSource(Strict):
         return Roles(self.labels, self.group, self.sequence, self.drop, self.id)
 
 
+Folds = Literal["auto"] | Annotated[int, Field(ge=1, le=MAX_FOLDS)]
+
+
 class SplitSizes(Strict):
-    """Shares of all rows held out for validation and for the one look at test."""
+    """Shares of all rows held out for validation and for the one look at test; and the folds.
+
+    With `folds` over 1 a trial trains in each fold and is scored on all rows but test; 1 is a
+    single validation part, and auto leaves the choice to the search. `repeats` deals the folds
+    again.
+    """
 
     val_size: Annotated[float, Field(gt=0, lt=1)]
     test_size: Annotated[float, Field(ge=0, lt=1)]
+    folds: Folds = 1
+    repeats: Annotated[int, Field(ge=1, le=MAX_FOLDS)] = 1
 
 
 class Budget(Strict):
@@ -146,6 +157,8 @@ class StudyDefinition(Strict):
     def fingerprint(self, table_hash: str) -> dict[str, Any]:
         """Return what must stay the same for a study to continue, as JSON types."""
         kept = self.model_dump(mode="json", include={"objective", "split", "training", "space"})
+        if self.split.folds == 1:  # as versions wrote it that knew no folds
+            del kept["split"]["folds"], kept["split"]["repeats"]
         roles = self.table.model_dump(mode="json", exclude={"csv", "example"})
         return {"table": {"sha256": table_hash, **roles}, "seed": self.seed, **kept}
 

@@ -60,6 +60,49 @@ TestSize = Annotated[
         "trial once; 0.2 by default, 0 locks none.",
     ),
 ]
+Folds = Annotated[
+    str | None,
+    flag(
+        "folds",
+        "How many folds hold out rows to score trials on: with 5, each trial trains 5 networks "
+        "and every row but test is scored by the one that did not train on it; 1 holds out a "
+        "single validation part. By default auto: 5 where positives are few and time allows, "
+        "else 1.",
+    ),
+]
+Repeats = Annotated[
+    int | None,
+    flag("repeats", "How many times to deal the rows into folds; 1 by default."),
+]
+Objective = Annotated[
+    str | None,
+    flag(
+        "objective",
+        "What the search maximises: macro_f1, the default, macro_recall, average_precision, "
+        "balanced_accuracy, or f1:LABEL for one label.",
+    ),
+]
+ThresholdMetric = Annotated[
+    str | None,
+    flag(
+        "threshold_metric",
+        "What each label's threshold is chosen by: f1, the default, f2, balanced_accuracy, "
+        "recall>=0.8, precision>=0.5 or costs such as fn=10,fp=1. recall>=0.8@0.95 promises "
+        "that recall with 95 % confidence on new rows.",
+    ),
+]
+Sampler = Annotated[
+    str | None,
+    flag("sampler", "How trials are drawn: tpe, the default, gp, cmaes, random or qmc."),
+]
+Pruner = Annotated[
+    str | None,
+    flag(
+        "pruner",
+        "How weak trials are ended early: hyperband, the default, successive_halving, median, "
+        "patient or none.",
+    ),
+]
 Trials = Annotated[
     int | None,
     flag(

@@ -57,7 +57,7 @@ def retrain(
         return
     console = result_console()
     if checkpoint.record.test is not None:
-        console.print(label_grid("Test rows", checkpoint.record.test))
+        console.print(label_grid("Test rows", checkpoint.record.test, checkpoint.record.doubts))
     lines = [_compared(place.name, record, again)]
     if refit_rows:
         lines.append("Then refitted on train and validation rows; thresholds are cross-fitted.")

@@ -22,7 +22,7 @@ from search.waves.workers import affordable
 from search.workspace import Place, Workspace
 from studies.definition import StudyDefinition, load_definition
 from studies.settings import parse_settings
-from trainer.checkpoint import json_text
+from trainer.checkpoint import Record, json_text
 from trainer.commands.device import one_thread
 from trainer.commands.interrupt import interruptible
 from trainer.commands.terminal import remark_on_speed, result_console
@@ -44,7 +44,9 @@ def search(
     """Run a search and print what it found."""
     definition = _bounded(_definition(study, _given(overrides), parse_settings(settings)))
     with interruptible() as interrupt:
-        session = prepare(definition, workspace, storage, device)
+        session = prepare(definition, workspace, storage, device, forked=fork_from)
+        if session.why_folds:
+            print(session.why_folds, file=sys.stderr)
         remark_on_speed(session.experiment.data.device.type)
         if fork_from is not None:
             _fork(session, fork_from)
@@ -105,6 +107,19 @@ def _bounded(definition: StudyDefinition) -> StudyDefinition:
     return definition.model_copy(update={"workers": workers})
 
 
+def _validation(outcome: Outcome, record: Record) -> dict[str, Any]:
+    """Return the validated macro-F1, corrected for the search where that is known."""
+    uncorrected, corrected = record.validation["macro_f1"], outcome.corrected
+    return {
+        "macro_f1": uncorrected if corrected is None else corrected.value,
+        "interval": None if corrected is None else corrected.interval,
+        "uncorrected_macro_f1": uncorrected,
+        "folds": outcome.session.experiment.settings.folds,
+        "repeats": outcome.session.experiment.settings.repeats,
+        "doubts": record.doubts,
+    }
+
+
 def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
     best, checkpoint = outcome.best, outcome.checkpoint
     record = None if checkpoint is None else checkpoint.record
@@ -115,7 +130,7 @@ def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
         "best": None
         if best is None
         else {"number": best.number, "value": best.value, "params": best.params},
-        "validation": None if record is None else {"macro_f1": record.validation["macro_f1"]},
+        "validation": None if record is None else _validation(outcome, record),
         "test": None if record is None else record.test,
         "checkpoint": None if record is None else str(outcome.session.best_folder),
         "report": None if report is None else str(report),

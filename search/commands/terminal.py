@@ -21,6 +21,7 @@ from search.waves.progress import Progress
 from trainer.commands.terminal import (
     can_animate,
     cell,
+    doubt_sentences,
     label_grid,
     packed,
     score_sentence,
@@ -146,10 +147,16 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     console.print(_remedies(summarise_choices(outcome.records)))
     record = outcome.checkpoint.record
     if record.test is None:
-        console.print(label_grid("Validation rows (cross-fitted)", record.validation))
+        console.print(
+            label_grid("Validation rows (cross-fitted)", record.validation, record.doubts)
+        )
     else:
         console.print(
-            label_grid("Test rows of the best trial (nothing was chosen on them)", record.test)
+            label_grid(
+                "Test rows of the best trial (nothing was chosen on them)",
+                record.test,
+                record.doubts,
+            )
         )
     console.print(_verdict(outcome), soft_wrap=True)
 
@@ -202,21 +209,33 @@ def _remedies(rows: Sequence[ChoiceSummary]) -> Grid:
     return grid
 
 
+def _validated(outcome: Outcome, uncorrected: float, objective: str) -> str:
+    """Say what the validated score is worth: the best of many flatters itself."""
+    trials, corrected = len(outcome.records), outcome.corrected
+    if corrected is None:
+        return (
+            f"Validated {uncorrected:.4f}. The trial was chosen as the best of {trials} by "
+            f"validated {objective}, and such a maximum flatters; the test score does not."
+        )
+    low, high = corrected.interval
+    return (
+        f"Validated {corrected.value:.4f} ({low:.3f} to {high:.3f}), corrected for choosing the "
+        f"best of {trials} trials by {objective}; uncorrected, that maximum is {uncorrected:.4f}."
+    )
+
+
 def _verdict(outcome: Outcome) -> Text:
     if outcome.checkpoint is None or outcome.best is None:
         raise ValueError("an outcome without a best trial has no verdict")
     best, record, folder = outcome.best, outcome.checkpoint.record, outcome.session.best_folder
     lines, objective = [], in_words(outcome.session.definition.objective)
-    validated = record.validation["macro_f1"]
     if record.test is not None:
         macro = record.test["intervals"]["macro"]["f1"]
-        lines.append(
-            f"{score_sentence('Test', record.test['macro_f1'], macro)}; validated {validated:.4f}. "
-            f"The trial was chosen as the best of {len(outcome.records)} by validated {objective}, "
-            "and such a maximum flatters; the test score does not."
-        )
+        lines.append(f"{score_sentence('Test', record.test['macro_f1'], macro)}.")
     else:
-        lines.append(f"Validated macro-F1 {validated:.4f}; no rows were held out for test.")
+        lines.append("No rows were held out for test.")
+    lines.append(_validated(outcome, record.validation["macro_f1"], objective))
+    lines += doubt_sentences(record.doubts)
     if sentence := shrunk_sentence(record.validation["shrunk_thresholds"]):
         lines.append(sentence)
     lines += [

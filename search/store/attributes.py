@@ -41,6 +41,7 @@ MACRO_F1 = "macro_f1"  # of the best epoch, validated, as are the next three
 AVERAGE_PRECISION = "average_precision"  # mean over labels
 RECALL = "recall"  # mean over labels
 PREDICTED_SHARE = "predicted_share"  # share of rows predicted positive, mean over labels
+RESAMPLED = "resampled"  # a complete one's objective over draws of rows: "drawn", "left_out"
 FAILURE = "failure"  # why it failed by itself
 LOST = "lost"  # why it was ended from outside: its process died, or the search ended before it
 

@@ -23,6 +23,7 @@ from search.store.attributes import (
     LABELS,
     LOST,
     RECIPE,
+    RESAMPLED,
     SCORES,
     SECONDS,
     SIGNS,
@@ -60,6 +61,7 @@ class TrialRecord:
     stack         the numbers of the trials beside which it ended
     curve         epoch -> the objective that it reported then, finite or not
     trial_id      what the storage calls it, and optuna-dashboard with it
+    resampled     a complete one's objective over draws of rows, as ResampledScores has it
     """
 
     number: int
@@ -85,6 +87,7 @@ class TrialRecord:
     ended: datetime | None = None
     distributions: dict[str, Any] = field(default_factory=dict)
     trial_id: int = -1
+    resampled: dict[str, list[float]] = field(default_factory=dict)
 
     @classmethod
     def from_trial(cls, trial: FrozenTrial) -> "TrialRecord":
@@ -115,6 +118,7 @@ class TrialRecord:
             "ended": trial.datetime_complete,
             "distributions": trial.distributions,
             "trial_id": trial._trial_id,
+            "resampled": attributes.get(RESAMPLED, {}),
         }
         record: TrialRecord = _validated(TRIAL, content, f"trial {trial.number}")
         return record

@@ -222,6 +222,19 @@ def open_study(
     return study
 
 
+def stored_folds(url: str, name: str) -> int | None:
+    """Return how many folds a stored study holds rows out in; None if there is no such study."""
+    file = storage_file(url)
+    if url == MEMORY or (file is not None and not file.exists()):
+        return None
+    try:
+        study = optuna.load_study(study_name=name, storage=open_storage(url))
+    except KeyError:
+        return None
+    fingerprint = study.user_attrs.get(FINGERPRINT)
+    return None if fingerprint is None else int(fingerprint["split"].get("folds", 1))
+
+
 def load_study(storage: BaseStorage, name: str) -> optuna.Study:
     """Return a study that exists; raises ConfigError with the names there are."""
     try:

@@ -21,6 +21,7 @@ from search.store.attributes import FIXED, RECIPE
 from search.store.stale import claim, give_back
 from search.store.transactions import ask
 from search.waves.progress import Progress, run_of_failures
+from search.waves.resampled import ResampledScores
 from search.waves.wave import Asked, Wave
 from studies.definition import StudyDefinition
 from trainer.loop.fit import TrainResult
@@ -66,6 +67,7 @@ class Search:
         self.progress = Progress(definition.budget.trials, definition.budget.timeout_seconds)
         self.stack = definition.stack
         self.one_shape = stacks_pay(data.device)
+        self.resampled = ResampledScores(data, definition.objective)
         self._held: deque[Asked] = deque()  # asked, but of no shape that fits the wave before
 
     def run(self) -> Progress:
@@ -106,6 +108,7 @@ class Search:
             should_stop=self.should_stop,
             on_progress=self._show,
             on_result=self.on_result,
+            resampled=self.resampled,
             ask_more=self._ask_more,
             members=members,
             held=self._held,

@@ -27,6 +27,7 @@ from search.store.attributes import (
     PREDICTED_SHARE,
     RECALL,
     RECIPE,
+    RESAMPLED,
     SCORES,
     SECONDS,
     SIGNS,
@@ -36,6 +37,7 @@ from search.store.attributes import (
 from search.store.storage import HEARTBEAT_SECONDS
 from search.store.transactions import beat, judge, report_epoch, set_attributes
 from search.waves.progress import Progress
+from search.waves.resampled import ResampledScores
 from trainer.config import TrainConfig
 from trainer.diagnosis import diagnose
 from trainer.loop.fit import EpochReport, TrainResult, fit
@@ -63,7 +65,7 @@ class Wave:
     """The trials that begin together, and those that join them, by their place in `fit`.
 
     `ask_more` is asked for so many trials that fit as places are free; `on_result` hears of every
-    trial that ends complete.
+    trial that ends complete. Those get their `resampled` scores too.
     """
 
     study: optuna.Study
@@ -73,6 +75,7 @@ class Wave:
     should_stop: Callable[[], bool]
     on_progress: Callable[[Progress], None]
     on_result: Callable[[int, float, TrainResult], None]
+    resampled: ResampledScores
     ask_more: Callable[[Sequence[Asked], int], list[Asked]]
     members: list[Asked]
     held: Collection[Asked]  # asked for a later wave: they live as well
@@ -143,11 +146,15 @@ class Wave:
         seconds = time.monotonic() - self._running.pop(member)
         self.progress.running.pop(number, None)
         value = value_of(result, self.objective)
+        is_pruned = member in self._pruned and result.stopped == "caller"
         with suppress(UpdateFinishedTrialError):
-            set_attributes(self.study, asked.trial, self._describe(result, stack, seconds))
+            described = self._describe(result, stack, seconds)
+            if not is_pruned:
+                described[RESAMPLED] = self.resampled.of(result)
+            set_attributes(self.study, asked.trial, described)
             if not math.isfinite(value):
                 self._fail(asked, f"the loss was not finite in epoch {len(result.history)}")
-            elif member in self._pruned and result.stopped == "caller":
+            elif is_pruned:
                 self.study.tell(asked.trial, state=TrialState.PRUNED)
             else:
                 self.study.tell(asked.trial, value)
