@@ -1,10 +1,12 @@
-"""The bundled example tables, built and written as CSV."""
+"""The bundled example tables, built and written as CSV or Parquet."""
 
+import gzip
 from pathlib import Path
 
 import pandas as pd
 
 from studies import mesa, nafld
+from trainer.data.formats import format_of
 from trainer.errors import ConfigError
 from trainer.writing import written_whole
 
@@ -23,9 +25,13 @@ def build_example(name: str, *, rows: int | None = None, seed: int = 0) -> pd.Da
 
 
 def write_example(name: str, path: Path, *, rows: int | None = None, seed: int = 0) -> int:
-    """Write an example table to a CSV file, whole or not at all; return its number of rows."""
+    """Write an example table, whole or not at all, as its name's ending says; return its rows."""
+    format_ = format_of(path)
     table = build_example(name, rows=rows, seed=seed)
-    with written_whole(path) as scratch:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(scratch, index=False)
+    with written_whole(path) as file:
+        if format_ == "parquet":
+            table.to_parquet(file, index=False)
+        else:
+            text = table.to_csv(index=False).encode()
+            file.write(gzip.compress(text, mtime=0) if format_ == "csv.gz" else text)
     return len(table)

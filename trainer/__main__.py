@@ -3,7 +3,9 @@
 from trainer.commands.cli import COMMANDS, make_app, run_app
 
 if __name__ == "__main__":
-    app = make_app("python -m trainer", "Train, evaluate and apply one network for severely imbalanced labels.")
+    app = make_app(
+        "python -m trainer", "Train, evaluate and apply one network for severely imbalanced labels."
+    )
     for command in COMMANDS:
         app.command()(command)
     run_app(app)

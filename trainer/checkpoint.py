@@ -17,7 +17,6 @@ import itertools
 import json
 import math
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -39,6 +38,7 @@ from trainer.errors import CheckpointError, ConfigError
 from trainer.loop.history import HistoryRow
 from trainer.loop.resume import STATE
 from trainer.stack.model import Shape, flat_parameters
+from trainer.writing import replaced_folder
 
 FILES = MODEL, RECORD, THRESHOLDS, HISTORY = (
     "model.safetensors",
@@ -46,6 +46,7 @@ FILES = MODEL, RECORD, THRESHOLDS, HISTORY = (
     "thresholds.json",
     "history.csv",
 )
+OWN = (*FILES, STATE, f".{STATE}.part", "history.svg", "evaluation.html")  # of a run's folder
 FEATURE_PREFIX = "features."
 
 
@@ -129,18 +130,13 @@ def library_versions() -> dict[str, str]:
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint to `folder`, in place of the one there; raises CheckpointError."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            fresh = Path(scratch) / "new"
-            fresh.mkdir()
+        check_replaceable(folder)
+        with replaced_folder(folder, OWN) as fresh:
             _write(fresh, checkpoint)
-            if folder.exists():
-                check_replaceable(folder)
-                folder.rename(Path(scratch) / "old")
-            fresh.rename(folder)
     except OSError as error:
+        reason = error.strerror or str(error)
         raise CheckpointError(
-            f"can't write the checkpoint to {folder}: {error.strerror}; name another folder"
+            f"can't write the checkpoint to {folder}: {reason}; name another folder"
         ) from error
 
 
@@ -157,12 +153,20 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     save_file(stored, folder / MODEL)
     record = checkpoint.record.model_dump(mode="json")
     write_json(folder / RECORD, record)
+    (folder / MODEL).chmod(
+        (folder / RECORD).stat().st_mode
+    )  # safetensors writes for its user alone
     write_json(folder / THRESHOLDS, record["thresholds"])
     write_history(folder / HISTORY, checkpoint.history)
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise CheckpointError if a folder exists and is not a checkpoint, a run or empty."""
+    """Raise CheckpointError if a folder exists and is not a checkpoint, a run or empty.
+
+    Neither `.` nor `..`, `/` or a mount point can be replaced.
+    """
+    if folder.name in ("", "..") or folder.is_mount():
+        raise CheckpointError(f"{folder} can't be replaced by a checkpoint; name a folder in it")
     if not folder.exists():
         return
     known = folder.is_dir() and any((folder / name).exists() for name in (RECORD, STATE))

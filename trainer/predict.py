@@ -9,10 +9,10 @@ from typing import TypeVar
 import pandas as pd
 import pyarrow as pa
 import torch
-from pyarrow import csv
 from torch import Tensor
 
 from trainer.checkpoint import Checkpoint, Network
+from trainer.data.formats import format_of, write_tables
 from trainer.data.reading import stream_arrow, to_frame
 from trainer.data.unseen import Unseen, together, unseen_in
 from trainer.errors import TableError
@@ -63,30 +63,28 @@ def predict_file(
     id_columns: Sequence[str] | None = None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> int:
-    """Write a CSV with LABEL_probability and LABEL_positive of each row of `path`; return N.
+    """Write LABEL_probability and LABEL_positive of each row of `path`; return N.
 
+    The ending of `output` says whether as CSV or Parquet; it appears whole or not at all.
     `id_columns` are copied in front; by default those of the training table that the file has.
     Columns unknown to the checkpoint are ignored. `say` gets a sentence for each text column with
-    values that were not seen in training. The output appears whole or not at all. Raises
-    TableError if a column is missing or unusable, RaretuneError if the output can't be written.
+    values that were not seen in training. Raises TableError if a column is missing or unusable or
+    the ending is another, RaretuneError if the output can't be written.
     """
     if path.resolve() == output.resolve():
         raise TableError(f"--output {output} is the table itself; name another file")
     wanted = checkpoint.record.roles.id if id_columns is None else id_columns
     _check_names(checkpoint.record.labels, wanted)
     unseen: list[Unseen] = []
-    n_rows, writer = 0, None
-    with written_whole(output) as scratch:
-        try:
-            predictions = _predictions(checkpoint, path, wanted, required=id_columns is not None)
-            for table, strange in predictions:
-                writer = writer or csv.CSVWriter(scratch, table.schema)
-                writer.write_table(table)
-                n_rows += len(table)
-                unseen = together(unseen, strange) if unseen else strange
-        finally:
-            if writer is not None:
-                writer.close()
+
+    def predictions() -> Iterator[pa.Table]:
+        for table, found in _predictions(checkpoint, path, wanted, required=id_columns is not None):
+            unseen[:] = together(unseen, found) if unseen else found
+            yield table
+
+    format_ = format_of(output)
+    with written_whole(output) as file:
+        n_rows = write_tables(file, format_, predictions())
         if not n_rows:
             raise TableError(f"{path.name} has a header but no rows; there is nothing to predict")
     for found in unseen:

@@ -218,7 +218,9 @@ Repair = Annotated[
 Example = Annotated[
     str, typer.Argument(help="Either nafld, a real table, or mesa, a synthetic one.")
 ]
-CsvOutput = Annotated[Path, flag("output", "CSV file to write.")]
+CsvOutput = Annotated[
+    Path, flag("output", "File to write the table to: .csv, .csv.gz or .parquet; - is stdout.")
+]
 Rows = Annotated[
     int | None,
     flag("rows", "How many rows the synthetic table is to have; 2000 by default."),

@@ -15,6 +15,7 @@ from search.store.records import complete, read_records
 from search.workspace import Place
 from trainer.commands.device import one_thread
 from trainer.errors import RaretuneError
+from trainer.writing import beside
 
 if TYPE_CHECKING:
     from search.run import Outcome
@@ -26,7 +27,8 @@ def report(place: Place, output: Path | None) -> None:
     study = open_study_at(place)
     path = output or place.workspace.report(place.name)
     write_report(path, study, _evidence(study, place), place.best)
-    print(path)
+    with beside(path):
+        print(path)
 
 
 def _evidence(study: optuna.Study, place: Place) -> Evidence | None:

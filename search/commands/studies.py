@@ -8,6 +8,7 @@ from studies.catalogue import definition_text, describe_studies
 from studies.examples import write_example
 from trainer.commands.terminal import result_console
 from trainer.errors import ConfigError
+from trainer.writing import beside
 
 
 def studies(action: str, name: str | None) -> None:
@@ -29,4 +30,5 @@ def example(name: str, output: Path, *, rows: int | None, seed: int) -> None:
     """Write an example table and say what it is."""
     written = write_example(name, output, rows=rows, seed=seed)
     kind = "synthetic, no row describes a person" if name == "mesa" else "real"
-    print(f"{written} rows of {name} ({kind}) written to {output}")
+    with beside(output):
+        print(f"{written} rows of {name} ({kind}) written to {output}")

@@ -1,15 +1,18 @@
 import json
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from trainer.checkpoint import (
+    FILES,
     Checkpoint,
     Network,
     Record,
+    check_replaceable,
     library_versions,
     load_checkpoint,
     save_checkpoint,
@@ -202,3 +205,32 @@ def test_a_hostile_or_broken_checkpoint_runs_nothing_and_is_refused(folder, name
         load_checkpoint(folder)
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
+
+
+def test_saving_again_keeps_what_a_user_put_there(trained, folder):
+    (folder / "notes.md").write_text("mine")
+    (folder / "history.svg").write_text("of the run before")
+    save_checkpoint(folder, trained[-1])
+    names = {path.name for path in folder.iterdir()}
+    assert names == {*FILES, "notes.md"}
+    assert (folder / "notes.md").read_text() == "mine"
+
+
+def test_its_files_have_one_mode(folder):
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
+
+
+@pytest.mark.parametrize("path", [".", "", "/", "..", "a/.."])
+def test_odd_folders_are_refused_in_one_line(trained, folder, monkeypatch, path):
+    monkeypatch.chdir(folder)
+    with pytest.raises(CheckpointError, match="name a folder in it"):
+        save_checkpoint(Path(path), trained[-1])
+    with pytest.raises(CheckpointError, match="name a folder in it"):
+        check_replaceable(Path(path))
+
+
+def test_a_folder_that_can_not_be_made_is_one_line(trained, tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(CheckpointError, match="name another folder"):
+            save_checkpoint(path, trained[-1])

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +10,7 @@ from conftest import draw_table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trainer.checkpoint import save_checkpoint
 from trainer.config import TrainConfig
 from trainer.data.reading import read_columns
 from trainer.data.table import Roles
@@ -126,3 +131,54 @@ def test_a_number_that_the_network_reads_may_name_the_rows(checkpoint, tmp_path)
     predict_file(checkpoint, tmp_path / "new.csv", tmp_path / "out.csv", ["a"])
     predicted = read_columns(tmp_path / "out.csv")
     np.testing.assert_array_equal(predicted["a"], table["a"])
+
+
+@pytest.fixture
+def new_csv(tmp_path):
+    draw_table(rows=3000, seed=1).to_csv(tmp_path / "new.csv", index=False)
+    return tmp_path / "new.csv"
+
+
+@pytest.mark.parametrize("name", ["p.csv.gz", "p.parquet", "p.CSV", "p"])
+def test_an_output_has_the_format_that_its_name_says(
+    checkpoint, tmp_path, small_tables, new_csv, name
+):
+    predict_file(checkpoint, new_csv, tmp_path / "as.csv")
+    expected = pd.read_csv(tmp_path / "as.csv", dtype={"person": str})
+    predict_file(checkpoint, new_csv, tmp_path / name)
+    if name == "p.parquet":
+        found = pd.read_parquet(tmp_path / name)
+    else:
+        compression = "gzip" if name.endswith("gz") else None
+        found = pd.read_csv(tmp_path / name, dtype={"person": str}, compression=compression)
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+@pytest.mark.parametrize("name", ["p.xlsx", "p.tsv", "p.csv.zip", "p.json"])
+def test_a_format_that_can_not_be_written_is_refused(checkpoint, tmp_path, new_csv, name):
+    with pytest.raises(TableError, match=rf"{name} is none of .csv, .csv.gz, .parquet"):
+        predict_file(checkpoint, new_csv, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
+
+
+def test_predictions_go_through_pipes_and_to_stdout(checkpoint, tmp_path, new_csv):
+    """As `--output -`, as a shell's `--output >(gzip > FILE)`, and to a device."""
+    save_checkpoint(tmp_path / "best", checkpoint)
+    predict_file(checkpoint, new_csv, tmp_path / "as.csv")
+    command = f"{Path(sys.executable).with_name('raretune')} predict best --csv new.csv --output"
+
+    def run(arguments):
+        bash = ["bash", "-c", f"set -e; {command} {arguments}"]
+        return subprocess.run(bash, cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    done = run("-")
+    assert done.stdout == (tmp_path / "as.csv").read_text()
+    assert done.stderr == "3000 rows predicted to -\n"
+    assert "3000 rows" in run(">(cat > through.csv); wait $!").stdout
+    assert (tmp_path / "through.csv").read_text() == done.stdout
+    assert run("/dev/stdout > redirected.csv").stderr == "3000 rows predicted to /dev/stdout\n"
+    assert (tmp_path / "redirected.csv").read_text() == done.stdout
+    run("/dev/null")
+    closed = run("- | head -1")
+    assert (closed.stdout.count("\n"), closed.stderr) == (1, "")
+    assert Path("/dev/null").is_char_device()

@@ -124,13 +124,15 @@ def predict(
         from trainer.checkpoint import load_checkpoint
         from trainer.commands.device import one_thread
         from trainer.predict import predict_file
+        from trainer.writing import beside
 
     def say(sentence: str) -> None:
         print(sentence, file=sys.stderr)
 
     with one_thread():
         rows = predict_file(load_checkpoint(checkpoint), csv, output, id_, say)
-    print(f"{rows} rows predicted to {output}")
+    with beside(output):
+        print(f"{rows} rows predicted to {output}")
 
 
 @contextmanager

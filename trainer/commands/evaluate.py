@@ -1,7 +1,9 @@
 """The command evaluate: a checkpoint's scores on a labelled table, in print and as a page."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.text import Text
@@ -12,9 +14,10 @@ from trainer.commands.terminal import label_grid, result_console, score_sentence
 from trainer.data.reading import read_names
 from trainer.data.table import Roles, Table, read_table
 from trainer.errors import TableError
-from trainer.experiment import SplitSettings, score_rows, split_again
+from trainer.experiment import ScoredRows, SplitSettings, score_rows, split_again
 from trainer.pages.evaluation import write_page
 from trainer.predict import unseen_texts
+from trainer.writing import beside
 
 PAGE = "evaluation.html"
 
@@ -42,15 +45,21 @@ def evaluate(folder: Path, csv: Path, output: Path | None, *, as_json: bool) -> 
         table=csv.name,
         note=note,
     )
-    found = {**scored.to_json(), "page": str(page)}
-    if as_json:
-        print(json_text({**found, "rows": len(rows), "note": note}))
-        return
+    found = {**scored.to_json(), "rows": len(rows), "page": str(page), "note": note}
+    with beside(page):
+        if as_json:
+            print(json_text(found))
+        else:
+            _print_scores(scored, found, csv.name)
+
+
+def _print_scores(scored: ScoredRows, found: Mapping[str, Any], table: str) -> None:
     console = result_console()
-    console.print(label_grid(f"{csv.name}, {len(rows)} rows", found))
+    console.print(label_grid(f"{table}, {found['rows']} rows", found))
     macro = scored.intervals.macro["f1"]
     sentence = score_sentence("", scored.scores.macro_f1, macro).strip()
-    lines = [f"{sentence[0].upper()}{sentence[1:]}.", note, f"Intervals and curves are in {page}"]
+    page = f"Intervals and curves are in {found['page']}"
+    lines = [f"{sentence[0].upper()}{sentence[1:]}.", found["note"], page]
     console.print(Text("\n".join(line for line in lines if line)), soft_wrap=True)
 
 

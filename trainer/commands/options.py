@@ -238,9 +238,7 @@ Labelled = Annotated[
         *("--csv_path", "--csv-path"),
     ),
 ]
-Unlabelled = Annotated[
-    Path, flag("csv", f"Table to predict: {FILES}.", "--csv_path", "--csv-path")
-]
+Unlabelled = Annotated[Path, flag("csv", f"Table to predict: {FILES}.", "--csv_path", "--csv-path")]
 EvaluationPage = Annotated[
     Path | None,
     flag(
@@ -248,7 +246,10 @@ EvaluationPage = Annotated[
         "HTML page to write with intervals and curves; CHECKPOINT/evaluation.html by default.",
     ),
 ]
-Predictions = Annotated[Path, flag("output", "CSV file to write the predictions to.")]
+Predictions = Annotated[
+    Path,
+    flag("output", "File to write the predictions to: .csv, .csv.gz or .parquet; - is stdout."),
+]
 CopiedId = Annotated[
     list[str] | None,
     flag(
