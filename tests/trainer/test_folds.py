@@ -151,9 +151,9 @@ def test_rows_held_out_of_a_fold_change_nothing_of_its_network(table_csv, tmp_pa
     numbers = [c for c in numbers if pd.api.types.is_float_dtype(frame[c])]
     assert numbers
     frame.loc[fold.validation, numbers] *= 7
-    frame.loc[fold.validation, list(ROLES.labels)] = 1 - frame.loc[
-        fold.validation, list(ROLES.labels)
-    ]
+    frame.loc[fold.validation, list(ROLES.labels)] = (
+        1 - frame.loc[fold.validation, list(ROLES.labels)]
+    )
     path = tmp_path / "changed.csv"
     frame.to_csv(path, index=False)
     table = read_table(path, ROLES)

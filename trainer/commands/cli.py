@@ -30,8 +30,8 @@ from trainer.commands.options import (
     HiddenDim,
     Id,
     Json,
-    LabelSmoothing,
     Labelled,
+    LabelSmoothing,
     LearningRate,
     LossType,
     MinDelta,
@@ -45,13 +45,13 @@ from trainer.commands.options import (
     StratifiedSplit,
     TestSize,
     ThresholdMetric,
-    TrainLabels,
     Training,
+    TrainLabels,
     Unlabelled,
     ValSize,
     WeightDecay,
-    WeightMethod,
     WeightedSampling,
+    WeightMethod,
 )
 from trainer.errors import RaretuneError
 
