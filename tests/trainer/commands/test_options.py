@@ -16,7 +16,7 @@ def parameters():
             yield pytest.param(name, option, id=f"{command.__name__}-{name}")
 
 
-@pytest.mark.parametrize(("name", "option"), parameters())
+@pytest.mark.parametrize(("name", "option"), list(parameters()))
 def test_a_help_text_is_whole_sentences(name, option):
     assert re.fullmatch(r"[A-Z].*\.", option.help)
     assert len(option.help.split()) >= 6, option.help
