@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from search.commands.report import report_after
@@ -25,7 +24,7 @@ from studies.settings import parse_settings
 from trainer.checkpoint import Record, json_text
 from trainer.commands.device import one_thread
 from trainer.commands.interrupt import interruptible
-from trainer.commands.terminal import remark_on_speed, result_console
+from trainer.commands.terminal import progress_console, remark_on_speed, result_console
 from trainer.errors import ConfigError, RaretuneError
 
 
@@ -50,7 +49,7 @@ def search(
         remark_on_speed(session.experiment.data.device.type)
         if fork_from is not None:
             _fork(session, fork_from)
-        with progress_view(Console(stderr=True), definition.name) as view:
+        with progress_view(progress_console(), definition.name) as view:
             outcome = run_search(session, should_stop=interrupt, on_progress=view)
     if as_json:
         print(json_text(_as_json(outcome, report_after(outcome))))

@@ -22,7 +22,17 @@ COLUMNS = {
 
 def result_console() -> Console:
     """Return stdout's console, wide enough for whole tables where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    return _console(width=None if sys.stdout.isatty() else 120)
+
+
+def progress_console() -> Console:
+    """Return stderr's console."""
+    return _console(stderr=True)
+
+
+def _console(**settings: Any) -> Console:
+    """Return a console that shows text as it is: a label may be named [/b] or :smile:."""
+    return Console(markup=False, emoji=False, highlight=False, **settings)
 
 
 def remark_on_speed(device_type: str) -> None:

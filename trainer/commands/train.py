@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from rich.console import Console
 from rich.text import Text
 
 from trainer.checkpoint import Checkpoint, check_replaceable, json_text, save_checkpoint
@@ -22,6 +21,7 @@ from trainer.commands.monitor import epoch_view
 from trainer.commands.terminal import (
     doubt_sentences,
     label_grid,
+    progress_console,
     remark_on_speed,
     result_console,
     score_sentence,
@@ -83,7 +83,7 @@ def train(given: Mapping[str, Any]) -> None:
     with interruptible() as interrupt:
         plan, experiment = start(plan, device)
         earlier = () if state is None else state.history
-        with epoch_view(Console(stderr=True), plan.config, plan.roles.labels, earlier) as view:
+        with epoch_view(progress_console(), plan.config, plan.roles.labels, earlier) as view:
             trained = run_training(
                 plan, experiment, folder, resume=state, on_epoch=view, should_stop=interrupt
             )
