@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, csv, parquet
 
+from trainer.data.size import check_fits
 from trainer.errors import TableError
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -100,10 +101,11 @@ def _gather(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 def read_arrow(path: Path, text: Sequence[str]) -> pa.Table:
     """All columns of a file; those in `text` are strings, whatever they look like.
 
-    Raises TableError when the file can't be read or has no rows.
+    Raises TableError when the file can't be read, has no rows or is too large for the memory.
     """
     _check_file(path)
     with _reading(path):
+        check_fits(path)
         if _is_parquet(path):
             with parquet.ParquetFile(path) as file:
                 _check_names(file.schema_arrow.names, path)
