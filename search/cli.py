@@ -49,7 +49,8 @@ from search.commands.options import (
     Workers,
 )
 from search.workspace import Place, Workspace
-from trainer.commands.cli import COMMANDS, make_app, run_app
+from trainer.commands.cli import COMMANDS
+from trainer.commands.entry import make_app, run_app
 from trainer.commands.options import Device, Drop, Group, Id, Json, Labels, Sequence
 from trainer.errors import ConfigError
 

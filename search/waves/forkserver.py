@@ -26,14 +26,19 @@ def warm_up() -> None:
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
-    """Start processes of one thread that leave a terminal's Ctrl-C, sent to all, to this one."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Start processes of one thread.
+
+    They leave a terminal's Ctrl-C and its hang-up, which are sent to all, to this one.
+    """
+    names = [name for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), signal.SIG_IGN) for name in names}
     threads = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
         if threads is None:
             del os.environ["OMP_NUM_THREADS"]
         else:

@@ -4,13 +4,9 @@ Nothing heavy is imported here: a command imports what it needs when it runs.
 """
 
 import gc
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
-
-import typer
 
 from trainer.commands.options import (
     BatchSize,
@@ -53,7 +49,6 @@ from trainer.commands.options import (
     WeightedSampling,
     WeightMethod,
 )
-from trainer.errors import RaretuneError
 
 
 def train(
@@ -152,34 +147,3 @@ def _kept_for_good() -> Iterator[None]:
 
 
 COMMANDS = (train, evaluate, predict)
-
-
-def make_app(name: str, help_text: str) -> typer.Typer:
-    """Return an app whose errors `run_app` shows."""
-    return typer.Typer(
-        name=name,
-        help=help_text,
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-    )
-
-
-def run_app(app: typer.Typer) -> NoReturn:
-    """Run a command line; every error a user can cause is one line and exit status 2."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    try:
-        status = app(standalone_mode=False)
-    except RaretuneError as error:
-        _fail(str(error), 2)
-    except typer.TyperException as error:
-        _fail(f"{error.format_message()} (see --help)", 2)
-    if status == 130:
-        _fail("stopped at once", 130)
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    print(f"raretune: {message}", file=sys.stderr)
-    sys.exit(status)

@@ -1,9 +1,11 @@
-"""Ctrl-C and SIGTERM end a run after the current epoch; a second one ends it at once."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run after the current epoch; a second one ends it at once."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from trainer.commands.streams import leave_dead_terminal
 
 
 class Interrupt:
@@ -18,6 +20,7 @@ class Interrupt:
 
     def note(self, signum: int, frame: FrameType | None) -> None:
         """Handle a signal: remember the first, raise KeyboardInterrupt on the second."""
+        leave_dead_terminal()
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
@@ -25,11 +28,15 @@ class Interrupt:
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """Hand out an Interrupt that listens to SIGINT and SIGTERM inside the block."""
+    """Hand out an Interrupt that listens to SIGINT, SIGTERM and SIGHUP inside the block.
+
+    A SIGHUP that is ignored, as under nohup, stays so.
+    """
     interrupt = Interrupt()
-    previous = {
-        number: signal.signal(number, interrupt.note) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, interrupt.note) for number in numbers}
     try:
         yield interrupt
     finally:

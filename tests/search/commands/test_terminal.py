@@ -16,9 +16,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.trial import TrialState
 from rich.console import Console
 
 from search.commands.terminal import PLAIN_SECONDS, ProgressView, progress_view
@@ -183,6 +185,11 @@ class Terminal:
             assert time.monotonic() < deadline, self.text
             assert self._read(), self.text
 
+    def hang_up(self):
+        """Close the terminal, as when a connection breaks: what runs in it gets SIGHUP."""
+        os.close(self.master)
+        self.master = None
+
     def finish(self):
         """Read to the end; return stdout."""
         while self._read():
@@ -192,7 +199,8 @@ class Terminal:
     def close(self):
         self.process.kill()
         self.process.communicate()
-        os.close(self.master)
+        if self.master is not None:
+            os.close(self.master)
 
     def _read(self):
         select.select([self.master], [], [], 60)
@@ -254,6 +262,20 @@ def test_a_real_terminal_shows_members_follows_its_size_and_survives_ctrl_c(term
     assert "/500 trials" in fullest[0]
     assert sum("/300" in line for line in fullest) >= 3  # the recipes, never pruned
     assert re.search(r"clinic: best 0\.\d{4} \(trial \d+, .*elapsed", shown.text)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_terminal_that_is_closed_ends_the_search_in_order(terminal, workers, tmp_path):
+    shown = terminal("--workers", workers, "--trials", 500)
+    shown.read_until(r"\d+/300  0\.\d{4}  0\.\d{4}")
+    shown.hang_up()
+    stdout, _ = shown.process.communicate(timeout=60)
+    assert shown.process.returncode == 0
+    found = json.loads(stdout)
+    assert found["trials"]["complete"] > 0
+    assert Path(found["checkpoint"], "model.safetensors").exists()
+    study = optuna.load_study(study_name="clinic", storage=found["storage"])
+    assert TrialState.RUNNING not in {trial.state for trial in study.trials}
 
 
 @pytest.mark.parametrize("plain", [{"TERM": "dumb"}, {"NO_COLOR": "1"}])
