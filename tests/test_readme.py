@@ -1,6 +1,5 @@
 """The README is what a newcomer believes: its tree and its commands are checked."""
 
-import configparser
 import re
 import subprocess
 import sys
@@ -68,19 +67,3 @@ def test_the_guide_is_where_the_modules_that_cite_it_say():
     ]
     assert len(sources) >= 4
     assert (ROOT / "docs" / "aggressive-training.md").exists()
-
-
-def test_the_layers_in_contributing_are_those_that_lint_holds():
-    held = configparser.ConfigParser()
-    held.read(ROOT / ".importlinter")
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    block = " ".join(re.search(r"    trainer: .*?\n\n", text, re.DOTALL)[0].split())
-    told = dict(
-        zip(("trainer", "search"), re.split(r"trainer: | search:\s+", block)[1:], strict=True)
-    )
-    for package in ("trainer", "search"):
-        layers = held[f"importlinter:contract:{package}"]["layers"].split("\n")
-        expected = [
-            {room.strip() for room in layer.split("|")} for layer in layers if layer.strip()
-        ]
-        assert [set(layer.strip().split(", ")) for layer in told[package].split(">")] == expected
