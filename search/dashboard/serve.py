@@ -1,53 +1,31 @@
-"""optuna-dashboard over a workspace's studies, with notes that are written while it runs.
+"""optuna-dashboard over a workspace's studies, with notes that are written while it runs."""
 
-What it shows is what is stored, less the nested attributes: in its table of trials each would make
-the rows as high as a page.
-"""
-
-import copy
 import sys
 import threading
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna
-from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
 
+from search.dashboard.guard import LOCAL, PlainFiles, guarded
 from search.dashboard.notes import annotate
-from search.store.attributes import (
-    AVERAGE_PRECISION,
-    BEST_EPOCH,
-    DIAGNOSIS,
-    EPOCHS,
-    FAILURE,
-    MACRO_F1,
-    OWNER,
-    PREDICTED_SHARE,
-    RECALL,
-    RECIPE,
-    SECONDS,
-    STOPPED,
-)
+from search.dashboard.view import look_at_each_trials_own_attributes, readable
 from search.store.complaints import explained, without_password
+from search.store.records import count_ended
 from search.store.storage import default_url, load_study, open_storage, storage_file
 from search.store.transactions import study_id
 from search.workspace import Workspace
 from trainer.commands.interrupt import interruptible
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, RaretuneError
 
-LOCAL = ("127.0.0.1", "localhost")
-NOTE_SECONDS, POLL_SECONDS = 5.0, 0.2
-FIRST = (  # columns of the table of trials, in this order, before all others
-    *(MACRO_F1, AVERAGE_PRECISION, RECALL, PREDICTED_SHARE),
-    *(BEST_EPOCH, EPOCHS, SECONDS, DIAGNOSIS, RECIPE, STOPPED, FAILURE),
-)
+NOTE_SECONDS, LOOK_AGAIN_SECONDS, POLL_SECONDS = 5.0, 60.0, 0.2
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -79,7 +57,7 @@ def dashboard(name: str | None, workspace: Path, url: str | None, *, host: str, 
     with explained(url), interruptible() as interrupt:
         storage = optuna.storages.get_storage(open_storage(url))
         page = "" if name is None else f"/studies/{study_id(load_study(storage, name))}"
-        with _serving(_app(open_storage(url), workspace), host, port) as address:
+        with _serving(_app(open_storage(url), workspace, host), host, port) as address:
             if host not in LOCAL:
                 print(
                     f"anyone who reaches {host} can read and delete studies: there is no login",
@@ -87,18 +65,20 @@ def dashboard(name: str | None, workspace: Path, url: str | None, *, host: str, 
                 )
             print(f"{address}/dashboard{page}", flush=True)
             print("Ctrl-C ends it", file=sys.stderr)
-            _annotate_until(interrupt, storage, workspace, url)
+            _annotate_until(interrupt, _Notes(storage, workspace, url))
 
 
-def _app(storage: BaseStorage, workspace: Path) -> Any:
+def _app(storage: BaseStorage, workspace: Path, host: str) -> Any:
     try:
         from optuna_dashboard import wsgi
     except ImportError:
         raise ConfigError(
             'optuna-dashboard is not installed; install it with pip install "raretune[dashboard]"'
         ) from None
-    shelf = FileSystemArtifactStore(Workspace(workspace).artifacts)
-    return wsgi(readable(optuna.storages.get_storage(storage)), artifact_store=shelf)
+    look_at_each_trials_own_attributes()
+    artifacts = PlainFiles(Workspace(workspace).artifacts)
+    app = wsgi(readable(optuna.storages.get_storage(storage)), artifact_store=artifacts)
+    return guarded(app, host, artifacts)
 
 
 @contextmanager
@@ -120,49 +100,39 @@ def _serving(app: Any, host: str, port: int) -> Iterator[str]:
         server.server_close()
 
 
-def _annotate_until(interrupt: Any, storage: BaseStorage, workspace: Path, url: str) -> None:
+def _annotate_until(interrupt: Callable[[], Any], notes: "_Notes") -> None:
     latest = -NOTE_SECONDS
     while not interrupt():
         if time.monotonic() - latest >= NOTE_SECONDS:
-            for name in optuna.get_all_study_names(storage):
-                _annotate(name, storage, workspace, url)
+            for name in optuna.get_all_study_names(notes.storage):
+                notes.renew(name)
             latest = time.monotonic()
         time.sleep(POLL_SECONDS)
 
 
-def _annotate(name: str, storage: BaseStorage, workspace: Path, url: str) -> None:
-    try:
-        annotate(optuna.load_study(study_name=name, storage=storage), workspace, url)
-    except KeyError:  # what Optuna raises for a study that was deleted in the dashboard meanwhile
-        if name in optuna.get_all_study_names(storage):
-            raise
+@dataclass
+class _Notes:
+    """The notes of a storage's studies, renewed where trials have ended, and now and then."""
 
+    storage: BaseStorage
+    workspace: Path
+    url: str
+    _seen: dict[str, tuple[int, float]] = field(default_factory=dict)  # ended trials, and when
+    _broken: set[str] = field(default_factory=set)
 
-def readable(storage: BaseStorage) -> BaseStorage:
-    """Return the storage, whose trials and studies now come with plain attributes only."""
-    trials, studies = storage.get_all_trials, storage.get_all_studies
-
-    def get_all_trials(
-        study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        return [_plain(trial) for trial in trials(study_id, deepcopy, states)]
-
-    def get_all_studies() -> list[Any]:
-        return [_plain(study) for study in studies()]
-
-    storage.get_all_trials = get_all_trials  # type: ignore[method-assign]
-    storage.get_all_studies = get_all_studies  # type: ignore[method-assign]
-    return storage
-
-
-def _plain(one: Any) -> Any:
-    """Return a copy of a trial or a study with its plain attributes, those of FIRST in front."""
-    shortened = copy.copy(one)
-    shortened.user_attrs = _shown(one.user_attrs)
-    return shortened
-
-
-def _shown(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    first = {key: attributes[key] for key in FIRST if key in attributes}
-    plain = {k: v for k, v in attributes.items() if not isinstance(v, dict | list) and k != OWNER}
-    return first | plain
+    def renew(self, name: str) -> None:
+        """Renew a study's notes; one that was deleted or renamed meanwhile has none."""
+        try:
+            study = optuna.load_study(study_name=name, storage=self.storage)
+            ended, now = count_ended(study), time.monotonic()
+            before, at = self._seen.get(name, (-1, 0.0))
+            if ended != before or now - at > LOOK_AGAIN_SECONDS:
+                annotate(study, self.workspace, self.url)
+                self._seen[name] = ended, now
+        except KeyError:  # what Optuna raises for a study that is gone
+            if name in optuna.get_all_study_names(self.storage):
+                raise
+        except RaretuneError as error:
+            if name not in self._broken:
+                print(f"no notes for study {name!r}: {error}", file=sys.stderr)
+            self._broken.add(name)

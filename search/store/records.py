@@ -210,6 +210,11 @@ def read_records(study: optuna.Study) -> list[TrialRecord]:
     return [TrialRecord.from_trial(trial) for trial in trials]
 
 
+def count_ended(study: optuna.Study) -> int:
+    """Return how many trials have ended, without a look at what they hold."""
+    return len(study.get_trials(deepcopy=False, states=tuple(STATES)))
+
+
 def score_of(record: TrialRecord) -> float:
     """Return the value of a trial that has one; raises ValueError for any other."""
     if record.value is None:

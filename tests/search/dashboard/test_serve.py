@@ -3,62 +3,25 @@
 import json
 import signal
 import socket
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import closing
 from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import optuna
 import pytest
 from optuna.trial import create_trial
+from served import fetched, running
+from study_case import make_study
 
-from search.dashboard.serve import readable
-from search.store.attributes import DEFINITION
-from search.store.storage import default_url, open_storage, open_study
-from studies.definition import load_definition
-from trainer.config import TrainConfig
-
-RARETUNE = Path(sys.executable).with_name("raretune")
-CONFIG = TrainConfig().model_dump(mode="json")
-NESTED = {"config": CONFIG, "stack": [1, 2], "owner": "c104/pid 8972"}
-FLAT = {"seconds": 2.5, "recall": 0.5, "zeal": "a", "macro_f1": 0.25}
+from search.dashboard import serve
+from search.dashboard.serve import _Notes
+from search.store.storage import default_url, open_storage
 
 pytest.importorskip(
     "optuna_dashboard", reason='optuna-dashboard is missing: pip install -e ".[dashboard]"'
 )
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    """A workspace with one study of one trial."""
-    workspace = tmp_path_factory.mktemp("runs")
-    study = open_study(open_storage(default_url(workspace)), "clinic", {})
-    study.add_trial(create_trial(value=0.25, user_attrs={**NESTED, **FLAT}))
-    table = {"csv": "clinic.csv", "labels": ["rare"]}
-    definition = load_definition("default", {"name": "clinic", "table": table})
-    study.set_user_attr(DEFINITION, definition.model_dump(mode="json"))
-    return workspace
-
-
-@contextmanager
-def running(*arguments):
-    """Run the command until the block ends; hand out the process and its address."""
-    command = [RARETUNE, "dashboard", *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        yield process, process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def fetched(address):
-    with urlopen(address, timeout=30) as answer:
-        return answer.read().decode()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -154,10 +117,37 @@ def test_without_optuna_dashboard_the_extra_is_named(workspace, here, monkeypatc
     assert_one_line(done, 'pip install "raretune[dashboard]"')
 
 
-def test_only_what_is_shown_loses_nested_attributes(workspace):
-    storage = optuna.storages.get_storage(open_storage(default_url(workspace)))
-    shown = readable(optuna.storages.get_storage(open_storage(default_url(workspace))))
-    assert shown.get_all_trials(1, deepcopy=False)[0].user_attrs == FLAT
-    assert shown.get_all_studies()[0].user_attrs == {}
-    assert storage.get_all_trials(1)[0].user_attrs == {**NESTED, **FLAT}
-    assert DEFINITION in storage.get_all_studies()[0].user_attrs
+@pytest.fixture
+def notes(tmp_path):
+    """The notes of a workspace with one study of two trials."""
+    url = default_url(tmp_path)
+    make_study(2, storage=url)
+    return _Notes(optuna.storages.get_storage(open_storage(url)), tmp_path, url)
+
+
+def test_notes_are_looked_at_only_where_trials_have_ended(notes, monkeypatch):
+    seen = []
+    monkeypatch.setattr(serve, "annotate", lambda study, *_: seen.append(study.study_name))
+    notes.renew("clinic")
+    notes.renew("clinic")
+    assert seen == ["clinic"]
+    optuna.load_study(study_name="clinic", storage=notes.storage).add_trial(create_trial(value=0.1))
+    notes.renew("clinic")
+    assert seen == ["clinic", "clinic"]
+
+
+def test_a_study_that_was_deleted_or_renamed_meanwhile_has_no_notes(notes, capsys):
+    optuna.delete_study(study_name="clinic", storage=notes.storage)
+    notes.renew("clinic")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_study_that_is_not_as_raretune_writes_it_costs_one_line_and_only_its_notes(notes, capsys):
+    study = optuna.load_study(study_name="clinic", storage=notes.storage)
+    study.add_trial(create_trial(value=0.1, user_attrs={"config": "odd"}))
+    notes.renew("clinic")
+    study.add_trial(create_trial(value=0.1))
+    notes.renew("clinic")
+    told = capsys.readouterr().err
+    assert told.startswith("no notes for study 'clinic': trial 2 ")
+    assert told.count("\n") == 1
