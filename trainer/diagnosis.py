@@ -22,6 +22,7 @@ from trainer import remedies
 from trainer.config import TrainConfig
 from trainer.loop.history import Row, best_row, is_finite
 from trainer.remedies import Remedy
+from trainer.scores.evaluation import Evaluation
 
 ENOUGH_EPOCHS = 10  # the guide's patience with a network that predicts all negatives
 FEW_EPOCHS = 5  # within these the guide expects the first positive predictions
@@ -29,6 +30,8 @@ AT_REST = 0.95  # a short run whose loss fell by more than 5 % in two epochs is 
 RECENT = 5  # epochs that count as lately: one alone is noise
 SILENT = 0.1  # of the prevalence; the best thresholds predict about as many positives as there are
 CHANCE_AUC = 0.55  # 0.5 and one standard error, 0.29 / sqrt(n), of some 35 positives
+AUC_ERROR = 0.29  # standard error of the ROC AUC of chance, times the root of the positives
+UNLIKELY = 2.5  # standard errors below 0.5
 TOO_MANY = 5.0  # times the prevalence; sound runs stayed below 3
 HIGH_RECALL = 0.6  # the upper end of what the guide expects
 LOW_LIFT = 3.0  # precision over prevalence; sound runs came to 3.7 or more
@@ -70,6 +73,7 @@ class Case:
     history: Sequence[Row]
     config: TrainConfig
     prevalence: Mapping[str, float]
+    evaluation: Evaluation | None = None
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -108,16 +112,38 @@ class Case:
 
 
 def diagnose(
-    history: Sequence[Row], config: TrainConfig, prevalence: Mapping[str, float]
+    history: Sequence[Row],
+    config: TrainConfig,
+    prevalence: Mapping[str, float],
+    evaluation: Evaluation | None = None,
 ) -> list[Sign]:
     """Return the signs in a history, most serious first; a sound run has none.
 
     history     a row an epoch, from the first, as in TrainResult.history
     config      what the run was trained with
     prevalence  share of positives of each label, in [0, 1]
+    evaluation  of the best epoch on the validation rows, if there is one
+    """
+    case = Case(history, config, prevalence, evaluation)
+    return [sign for look in SIGNS if (sign := look(case)) is not None]
+
+
+def unjudged(history: Sequence[Row], config: TrainConfig, prevalence: Mapping[str, float]) -> str:
+    """Return why a run without signs is not a sound one yet, in a sentence; nothing if it is.
+
+    Arguments as in `diagnose`.
     """
     case = Case(history, config, prevalence)
-    return [sign for look in SIGNS if (sign := look(case)) is not None]
+    if case.can_be_judged or not case.rows:
+        return ""
+    silent = [label for label in prevalence if not case.best[f"predicted_share_{label}"]]
+    which = "any label" if len(silent) == len(prevalence) else ", ".join(silent)
+    nothing = f", and no row is predicted positive for {which}" if silent else ""
+    epochs = "epoch is" if len(case.rows) == 1 else "epochs are"
+    return (
+        f"{len(case.rows)} {epochs} too few to judge{nothing}; give it {ENOUGH_EPOCHS} --epochs or "
+        "more."
+    )
 
 
 def non_finite(case: Case) -> Sign | None:
@@ -172,6 +198,27 @@ def no_ranking(case: Case) -> Sign | None:
         f"{case.lately}, about chance (0.5): either the settings keep the network from learning or "
         "the columns say nothing about the labels",
         *(remedies.usual_values(case.config) or [remedies.lighter_weights(case.config)]),
+    )
+
+
+def upside_down(case: Case) -> Sign | None:
+    """The network kept ranks a label's positives below its negatives, beyond what chance does."""
+    found = {}
+    for label, scores in case.evaluation.labels.items() if case.evaluation else ():
+        by_chance = 0.5 - UNLIKELY * AUC_ERROR / math.sqrt(max(scores.support, 1))
+        if scores.roc_auc < by_chance:
+            found[label] = f"{label} {scores.roc_auc:.2f} ({scores.support} positives)"
+    if not found:
+        return None
+    return _sign(
+        "upside_down",
+        f"ROC AUC on the validation rows is far below 0.5 at the best epoch "
+        f"{case.best['epoch']:.0f}: {', '.join(found.values())}; positives get lower "
+        "probabilities than negatives, as where 0 and 1 are exchanged, or a column means something "
+        "else, in a part of the rows",
+        *remedies.usual_values(case.config),
+        remedies.more_decay(case.config),
+        remedies.smaller_network(case.config),
     )
 
 
@@ -265,6 +312,7 @@ SIGNS: tuple[Callable[[Case], Sign | None], ...] = (
     non_finite,
     all_negative,
     no_ranking,
+    upside_down,
     overfitting_to_positives,
     low_precision_high_recall,
     unstable_loss,

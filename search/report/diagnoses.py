@@ -31,6 +31,11 @@ SIGN_TEXTS = {
         "ROC AUC stays about 0.5, so that no threshold can help",
         "go back to usual settings; or the columns say nothing about the labels",
     ),
+    "upside_down": SignText(
+        "ranked upside down",
+        "a label's positives get lower probabilities than its negatives",
+        "look for 0 and 1 exchanged, or a column that means something else in some rows",
+    ),
     "overfitting_to_positives": SignText(
         "too many positives",
         "far more rows are predicted positive than are",

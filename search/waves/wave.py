@@ -163,7 +163,7 @@ class Wave:
         self.on_progress(self.progress)
 
     def _describe(self, result: TrainResult, stack: list[int], seconds: float) -> dict[str, Any]:
-        signs = diagnose(result.history, result.config, self._prevalence)
+        signs = diagnose(result.history, result.config, self._prevalence, result.evaluation)
         return {
             **columns(result),
             SECONDS: round(seconds, 3),

@@ -3,12 +3,14 @@
 import math
 
 import pytest
+import torch
 
 from trainer.config import TrainConfig
-from trainer.diagnosis import SIGNS, diagnose
+from trainer.diagnosis import SIGNS, diagnose, unjudged, upside_down
+from trainer.scores.evaluation import evaluate
 
 PREVALENCE = {"rare": 0.05, "rarer": 0.03}
-NAMES = [look.__name__ for look in SIGNS]
+NAMES = [look.__name__ for look in SIGNS if look is not upside_down]  # which no history tells
 
 
 def sound_history(epochs=30):
@@ -294,3 +296,48 @@ def test_the_changes_of_a_sign_are_its_steps_together(name):
     assert len(sign.flags) == len(sign.remedies)
     assert sum(map(len, sign.remedies)) == len(sign.changes)
     assert all(remedy.items() <= sign.changes.items() for remedy in sign.remedies)
+
+
+def ranked(shift, positives):
+    """An evaluation of two labels; positives of `rarer` are so much less probable than others."""
+    labels = torch.zeros(1000, 2)
+    labels[:positives, 1] = labels[500:520, 0] = 1
+    p = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0)) / 2
+    p[:, 0] += labels[:, 0] / 2
+    p[:, 1] += shift * (1 - labels[:, 1])
+    return evaluate(p, labels, torch.full((2,), 0.5), tuple(PREVALENCE))
+
+
+@pytest.mark.parametrize("epochs", [2, 30])
+def test_a_label_ranked_upside_down_is_a_sign(epochs):
+    evaluation = ranked(shift=0.3, positives=12)
+    assert evaluation.labels["rarer"].roc_auc < 0.2
+    (sign,) = diagnose(sound_history(epochs), TrainConfig(), PREVALENCE, evaluation)
+    assert sign.name == "upside_down"
+    assert "rarer 0." in sign.words
+    assert "(12 positives)" in sign.words
+    assert "rare 0" not in sign.words
+    assert sign.flags
+
+
+@pytest.mark.parametrize(("shift", "positives"), [(0.3, 2), (0.05, 12), (0.0, 12)])
+def test_a_label_ranked_low_by_chance_is_none(shift, positives):
+    evaluation = ranked(shift, positives)
+    assert diagnose(sound_history(), TrainConfig(), PREVALENCE, evaluation) == []
+
+
+def test_a_run_too_short_to_judge_is_not_called_sound():
+    five = TrainConfig(epochs=5)
+    falling = [row | {"loss": 0.9 ** row["epoch"]} for row in PLANTED["all_negative"]]
+    assert unjudged(falling[:5], five, PREVALENCE) == (
+        "5 epochs are too few to judge, and no row is predicted positive for any label; "
+        "give it 10 --epochs or more."
+    )
+    one = [row | {"predicted_share_rare": 0.0} for row in sound_history(1)]
+    assert unjudged(one, five, PREVALENCE) == (
+        "1 epoch is too few to judge, and no row is predicted positive for rare; "
+        "give it 10 --epochs or more."
+    )
+    assert unjudged(sound_history(9), TrainConfig(), PREVALENCE).startswith("9 epochs are too few")
+    assert unjudged(sound_history(10), TrainConfig(), PREVALENCE) == ""
+    assert unjudged([], TrainConfig(), PREVALENCE) == ""

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from trainer.checkpoint import Checkpoint, check_replaceable, json_text, save_checkpoint
 from trainer.commands.device import one_thread, pick_device
+from trainer.commands.effects import check_effects, check_resumed
 from trainer.commands.guide import roles_without_labels
 from trainer.commands.interrupt import interruptible
 from trainer.commands.monitor import epoch_view
@@ -29,7 +30,7 @@ from trainer.commands.terminal import (
 )
 from trainer.config import TrainConfig, invalid
 from trainer.data.table import Roles
-from trainer.diagnosis import Sign, diagnose
+from trainer.diagnosis import Sign, diagnose, unjudged
 from trainer.errors import CheckpointError, ConfigError
 from trainer.experiment import (
     Experiment,
@@ -60,11 +61,15 @@ class Plan(BaseModel):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run left behind; `finished` is false if it was stopped and can be resumed."""
+    """What a run left behind; `finished` is false if it was stopped and can be resumed.
+
+    `unjudged` says why little can be said of it, if so.
+    """
 
     result: TrainResult
     checkpoint: Checkpoint | None
     signs: list[Sign]
+    unjudged: str
     folder: Path
     finished: bool
 
@@ -77,6 +82,7 @@ def train(given: Mapping[str, Any]) -> None:
     if "resume" in given:
         folder = given["resume"]
         plan, state = load_plan(folder)
+        check_resumed(_located(given), {**_as_flags(plan), "output_dir": folder.resolve()})
     else:
         plan = _plan(given)
     remark_on_speed(device.type)
@@ -117,9 +123,31 @@ def _config(given: Mapping[str, Any]) -> TrainConfig:
     method = values.pop("weight_method", None)
     if given["use_weighted_sampling"]:
         values["weight_method"] = method or "balanced"
+        if method == "none":
+            raise ConfigError("--use_weighted_sampling has no effect with --weight_method none")
     elif method not in (None, "none"):
         raise ConfigError(f"--weight_method {method} needs --use_weighted_sampling; add it")
-    return TrainConfig.create(**values)
+    config = TrainConfig.create(**values)
+    check_effects(given, config)
+    return config
+
+
+def _as_flags(plan: Plan) -> dict[str, Any]:
+    """Return what a run was begun with, by the names of the flags."""
+    roles = plan.roles
+    return {
+        **plan.config.model_dump(),
+        "use_weighted_sampling": plan.config.weight_method != "none",
+        **{"csv_path": plan.csv, "val_size": plan.split.val_size, "seed": plan.split.seed},
+        **{"test_size": plan.split.test_size, "label": [*roles.labels], "group": roles.group},
+        **{"sequence": roles.sequence, "drop": [*roles.drop], "id_": [*roles.id]},
+    }
+
+
+def _located(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return flags with their paths resolved, as a plan has them."""
+    paths = ("csv_path", "output_dir")
+    return {n: value.resolve() if n in paths else value for n, value in given.items()}
 
 
 def start(plan: Plan, device: torch.device) -> tuple[Plan, Experiment]:
@@ -177,7 +205,8 @@ def run_training(
     return Trained(
         result=result,
         checkpoint=checkpoint,
-        signs=diagnose(result.history, plan.config, experiment.data.prevalence),
+        signs=diagnose(result.history, plan.config, experiment.data.prevalence, result.evaluation),
+        unjudged=unjudged(result.history, plan.config, experiment.data.prevalence),
         folder=folder,
         finished=result.stopped != "caller",
     )
@@ -198,6 +227,7 @@ def describe(trained: Trained, seconds: float) -> dict[str, Any]:
             {"sign": sign.name, "words": sign.words, "remedies": list(sign.flags)}
             for sign in trained.signs
         ],
+        "unjudged": trained.unjudged,
         "checkpoint": None if record is None else str(trained.folder),
         "seconds": round(seconds, 3),
     }
@@ -220,7 +250,8 @@ def _print_trained(trained: Trained) -> None:
             lines.append(score_sentence("Test", record.test["macro_f1"], macro) + ".")
         lines += doubt_sentences(record.doubts)
         lines.append(shrunk_sentence(record.validation["shrunk_thresholds"]))
-    lines += ["", "Diagnosis: nothing wrong was seen." if not trained.signs else "Diagnosis:"]
+    nothing = trained.unjudged or "nothing wrong was seen."
+    lines += ["", "Diagnosis:" if trained.signs else f"Diagnosis: {nothing}"]
     for sign in trained.signs:
         lines.append(f"  {sign.name}: {sign.words}")
         lines += [f"    try {flags}" for flags in sign.flags]
