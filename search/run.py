@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import optuna
+
 from search.corrected import corrected_macro_f1
 from search.dashboard.notes import annotate
 from search.export import export_best
@@ -11,6 +13,7 @@ from search.session import Session
 from search.store.artifacts import Shelf
 from search.store.complaints import explained
 from search.store.records import TrialRecord, complete, read_records
+from search.store.storage import while_it_exists
 from search.waves.progress import Progress
 from search.waves.searching import begin, search_study
 from search.waves.workers import run_workers
@@ -69,6 +72,17 @@ def _search(
     started: float,
 ) -> Outcome:
     study = begin(session)
+    with while_it_exists(study):
+        return _searched(session, study, stop, on_progress, started)
+
+
+def _searched(
+    session: Session,
+    study: optuna.Study,
+    stop: Callable[[], bool],
+    on_progress: Callable[[Progress], None],
+    started: float,
+) -> Outcome:
     workers = session.definition.workers
     if workers == 1:
         progress = search_study(session, should_stop=stop, on_progress=on_progress)

@@ -13,7 +13,7 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -242,6 +242,27 @@ def load_study(storage: BaseStorage, name: str) -> optuna.Study:
     except KeyError:
         names = ", ".join(optuna.get_all_study_names(storage)) or "none"
         raise RaretuneError(f"no study {name!r} in this storage; there are: {names}") from None
+
+
+class StudyGoneError(ConfigError):
+    """A study was deleted or renamed while it was in use."""
+
+
+@contextmanager
+def while_it_exists(study: optuna.Study) -> Iterator[None]:
+    """Raise StudyGoneError where the study is gone from its storage within the block."""
+    try:
+        yield
+    except KeyError:  # what Optuna raises for a study that is gone, and for much else
+        try:
+            study.user_attrs  # noqa: B018  asks the storage
+        except KeyError:
+            raise StudyGoneError(
+                f"study {study.study_name!r} was deleted or renamed while it was searched, by "
+                "another process or in the dashboard; search again, under --name if it has "
+                "another one now"
+            ) from None
+        raise
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> Iterator[str]:

@@ -11,7 +11,7 @@ from search.space.strategy import make_pruner, make_sampler
 from search.store.artifacts import Shelf
 from search.store.attributes import DEFINITION
 from search.store.stale import reap
-from search.store.storage import open_storage, open_study
+from search.store.storage import open_storage, open_study, while_it_exists
 from search.waves.environment import environment
 from search.waves.optimize import Search, enqueue_recipes
 from search.waves.progress import Progress
@@ -46,7 +46,7 @@ def search_study(
     def keep(number: int, value: float, result: TrainResult) -> None:
         shelf.keep(number, session.checkpoint(number, value, result))
 
-    return Search(
+    search = Search(
         study,
         session.experiment.data,
         session.definition,
@@ -54,7 +54,9 @@ def search_study(
         should_stop=should_stop,
         on_progress=on_progress,
         on_result=keep,
-    ).run()
+    )
+    with while_it_exists(study):
+        return search.run()
 
 
 def _data(session: Session) -> dict[str, str]:

@@ -9,6 +9,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
@@ -22,6 +23,7 @@ from search.session import Session
 from search.space.space import resolve_config
 from search.store.attributes import FIXED
 from search.store.stale import reap
+from search.store.storage import StudyGoneError
 from search.waves.forkserver import context, quiet_start, warm_up
 from search.waves.progress import Config, Progress, run_of_failures
 from search.waves.searching import search_study
@@ -144,9 +146,12 @@ def _work(session: Session, index: int) -> None:
     parent = multiprocessing.parent_process()
     with interruptible() as interrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        search_study(
-            session,
-            worker=index,
-            should_stop=lambda: interrupt() or not (parent and parent.is_alive()),
-            on_progress=lambda progress: None,
-        )
+        try:
+            search_study(
+                session,
+                worker=index,
+                should_stop=lambda: interrupt() or not (parent and parent.is_alive()),
+                on_progress=lambda progress: None,
+            )
+        except StudyGoneError:
+            sys.exit(1)  # the search finds that out by itself, and says so once
