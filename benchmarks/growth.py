@@ -24,7 +24,7 @@ if not __package__:  # run as a file: what it imports lies a folder up
 from benchmarks.job import mixed_configs
 from trainer.loop.fit import EpochReport, fit
 from trainer.stack.model import Shape
-from trainer.stack.tensors import TrainingData
+from trainer.stack.tensors import FoldData, TrainingData
 
 FEATURES, BATCH_SIZE, POSITIVE_SHARE = 64, 128, 0.05
 
@@ -54,13 +54,20 @@ def make_data(size: Size) -> TrainingData:
     score = x @ torch.randn(FEATURES, size.labels, generator=generator) / FEATURES**0.5
     score += torch.randn(score.shape, generator=generator)
     y = (score > score.quantile(1 - POSITIVE_SHARE, dim=0)).float()
-    return TrainingData(
+    places = torch.arange(n_validation)
+    fold = FoldData(
         x_train=Shape.pad_inputs(x[: size.rows]),
         y_train=Shape.pad_targets(y[: size.rows]),
         x_validation=Shape.pad_inputs(x[size.rows :]),
         y_validation=y[size.rows :].contiguous(),
-        folds=torch.arange(n_validation) % 5,
+        places=places,
         features=FEATURES,
+    )
+    return TrainingData(
+        folds=(fold,),
+        y_validation=fold.y_validation,
+        cross_fold=places % 5,
+        groups=None,
         labels=tuple(f"label_{i}" for i in range(size.labels)),
     )
 

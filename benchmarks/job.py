@@ -22,10 +22,10 @@ def write_table(folder: Path) -> Path:
     return path
 
 
-def prepare_table(path: Path, seed: int = 0) -> Experiment:
-    """Split the NAFLD table as a study with this seed does."""
+def prepare_table(path: Path, seed: int = 0, folds: int = 1) -> Experiment:
+    """Split the NAFLD table as a study with this seed, on so many folds, does."""
     definition = load_definition("nafld", {})
-    sizes = SplitSettings(definition.split.val_size, definition.split.test_size, seed)
+    sizes = SplitSettings(definition.split.val_size, definition.split.test_size, seed, folds)
     return prepare_experiment(path, definition.table.roles, sizes, torch.device("cpu"))
 
 

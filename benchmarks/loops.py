@@ -18,13 +18,13 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 from benchmarks.job import AfterEpoch
 from trainer.config import TrainConfig
 from trainer.stack.optimizer import CLIP_NORM
-from trainer.stack.tensors import TrainingData
+from trainer.stack.tensors import FoldData, TrainingData
 from trainer.stack.weights import class_weights, sampling_weights
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Train and validation rows of a table on the CPU: x (rows, D), y (rows, L), no padding."""
+    """Train and validation rows of a fold on the CPU: x (rows, D), y (rows, L), no padding."""
 
     x_train: Tensor
     y_train: Tensor
@@ -32,12 +32,12 @@ class Rows:
     y_validation: Tensor
 
 
-def unpadded(data: TrainingData) -> Rows:
+def unpadded(fold: FoldData) -> Rows:
     return Rows(
-        x_train=data.x_train[:, : data.features].cpu().contiguous(),
-        y_train=data.y_train[:, : len(data.labels)].cpu().contiguous(),
-        x_validation=data.x_validation[:, : data.features].cpu().contiguous(),
-        y_validation=data.y_validation.cpu(),
+        x_train=fold.x_train[:, : fold.features].cpu().contiguous(),
+        y_train=fold.y_train[:, : fold.n_labels].cpu().contiguous(),
+        x_validation=fold.x_validation[:, : fold.features].cpu().contiguous(),
+        y_validation=fold.y_validation.cpu(),
     )
 
 
@@ -133,8 +133,9 @@ def validate(y: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 
 
 def train(data: TrainingData, configs: Sequence[TrainConfig], after_epoch: AfterEpoch) -> None:
-    """Train one config on the data's device until told to stop."""
-    (config,), rows, device = configs, unpadded(data), data.device
+    """Train one config on a table's only fold, on its device, until told to stop."""
+    (config,), (fold,), device = configs, data.folds, data.device
+    rows = unpadded(fold)
     network = make_network(rows, config).to(device)
     criterion = make_loss(rows, config).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.lr)

@@ -2,10 +2,11 @@
 
     python benchmarks/objectives.py TABLE.csv --label A --label B ... [--group G] [--sequence S]
 
-Trials of the default space are trained once per seed (of split and trials), and all criteria judge
-the same epochs. A criterion stops a trial by its patience and picks an epoch; another, or the same,
-then picks one of n trials. Printed per pair: test macro-F1, with thresholds from validation, and
-test average precision of what was picked, the mean over random subsets of n trials.
+Trials of the default space are trained once per seed (of split and trials) and scored on one
+validation part; all criteria judge the same epochs. A criterion stops a trial by its patience and
+picks an epoch; another, or the same, then picks one of n trials. Printed per pair: test macro-F1,
+with thresholds from validation, and test average precision of what was picked, the mean over random
+subsets of n trials.
 """
 
 import argparse
@@ -53,8 +54,10 @@ def draw_stacks(definition, trials):
 
 def score(stack, data, x_test, y_test):
     """Return (K, 5): the validated scores, then the test scores."""
-    validated = validate(stack, data).macro
-    on_validation = predict_probabilities(stack.parameters, stack.shape, data.x_validation)
+    (fold,) = data.folds
+    of_fold = predict_probabilities(stack.parameters, stack.shape, fold.x_validation)
+    on_validation = data.pool([of_fold])
+    validated = validate(on_validation, torch.zeros(len(stack)), data, stack.configs[0]).macro
     thresholds = best_thresholds(
         rank(on_validation, data.y_validation), parse_threshold_metric("f1")
     )
@@ -79,9 +82,10 @@ def criteria_of(scores):
 def train(configs, data, x_test, y_test, epochs, patience):
     """Return scores (K, epochs, 5), nan from where no criterion has a use for more epochs."""
     scores = np.full((len(configs), epochs, len(VALIDATED) + len(TEST)), math.nan)
-    stack, members = start_stack(data, configs), list(range(len(configs)))
+    (fold,) = data.folds
+    stack, members = start_stack(fold, configs), list(range(len(configs)))
     for epoch in range(epochs):
-        train_epoch(stack, data)
+        train_epoch(stack, fold)
         scores[members, epoch] = score(stack, data, x_test, y_test)
         seen = criteria_of(scores[members, : epoch + 1]).values()
         latest_best = np.max([values.argmax(1) for values in seen], axis=0)
@@ -143,11 +147,17 @@ def main():
     for seed in range(arguments.seeds):
         definition = load_definition(
             "default",
-            {"name": "s", "table": table, "seed": seed, "space": {"batch_size": [128, 256, 512]}},
+            {
+                "name": "s",
+                "table": table,
+                "seed": seed,
+                "split": {"folds": 1},
+                "space": {"batch_size": [128, 256, 512]},
+            },
         )
         experiment = prepare(definition, Workspace(Path("/tmp")), "memory", "cpu").experiment
-        rows, read = experiment.split.test, experiment.table
-        inputs = torch.from_numpy(experiment.features.transform(read.columns.iloc[rows]))
+        rows, read = experiment.test_rows, experiment.table
+        inputs = torch.from_numpy(experiment.features[0].transform(read.columns.iloc[rows]))
         x_test, y_test = Shape.pad_inputs(inputs), torch.from_numpy(read.labels[rows])
         scores = np.concatenate(
             [

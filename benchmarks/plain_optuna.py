@@ -1,17 +1,20 @@
 """A search as a good user writes it in an afternoon: Optuna, the loop of loops.py, SQLite.
 
-    python benchmarks/plain_optuna.py TABLE.csv URL --trials 100 [--epochs 100] [--process 0]
+    python benchmarks/plain_optuna.py TABLE.csv URL --trials 100 [--folds 5] [--process 0]
 
 benchmarks/search.py creates the study at the URL and starts this twice, as processes 0 and 1.
 TABLE.csv is the NAFLD table, the space is that of studies/default.toml, and the three recipes that
-every raretune study begins with come first here too. Prints, as JSON, the best trial of this
-process: its validated macro-F1, and its test macro-F1 at the thresholds from validation.
+every raretune study begins with come first here too. On folds, a trial trains a network in each,
+epoch by epoch, and is scored on all their held-out rows together. Prints, as JSON, the best trial
+of this process: its validated macro-F1, and the test macro-F1 of the mean of its networks, at the
+thresholds from validation.
 """
 
 import argparse
 import copy
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,45 +72,67 @@ def suggest(trial: optuna.Trial) -> dict[str, Any]:
     }
 
 
-class Objective:
-    """Trains trials on the CPU and keeps the best one's network in memory."""
+class OfFold:
+    """A fold's network and all that trains it."""
 
-    def __init__(self, rows: Rows, epochs: int) -> None:
-        self.rows, self.epochs = rows, epochs
-        self.best_value, self.best_network, self.thresholds = -1.0, None, np.empty(0)
+    def __init__(self, rows: Rows, config: TrainConfig) -> None:
+        self.x_validation = rows.x_validation
+        self.network, self.criterion = make_network(rows, config), make_loss(rows, config)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        self.loader = make_loader(rows, config)
+
+    def train_epoch(self) -> None:
+        device = torch.device("cpu")
+        train_epoch(self.network, self.loader, self.criterion, self.optimizer, device)
+
+    def held_out(self) -> np.ndarray:
+        return predict(self.network, self.x_validation)
+
+
+class Objective:
+    """Trains trials on the CPU and keeps the best one's networks, a fold each, in memory."""
+
+    def __init__(self, folds: Sequence[Rows], epochs: int) -> None:
+        self.folds, self.epochs = folds, epochs
+        self.y = np.concatenate([rows.y_validation.numpy() for rows in folds])
+        self.best_value, self.best_networks, self.thresholds = -1.0, None, np.empty(0)
 
     def __call__(self, trial: optuna.Trial) -> float:
         config = TrainConfig(**suggest(trial))
         torch.manual_seed(trial.number)
-        network, criterion = make_network(self.rows, config), make_loss(self.rows, config)
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=config.lr, weight_decay=config.weight_decay
-        )
-        loader, y = make_loader(self.rows, config), self.rows.y_validation.numpy()
-        best_value, best_epoch, best_state = -1.0, 0, None
+        of_folds = [OfFold(rows, config) for rows in self.folds]
+        best_value, best_epoch, best_networks, thresholds = -1.0, 0, None, None
         for epoch in range(1, self.epochs + 1):
-            train_epoch(network, loader, criterion, optimizer, torch.device("cpu"))
-            scores = validate(y, predict(network, self.rows.x_validation))
+            for of_fold in of_folds:
+                of_fold.train_epoch()
+            pooled = np.concatenate([of_fold.held_out() for of_fold in of_folds])
+            scores = validate(self.y, pooled)
             trial.report(scores["macro_f1"], epoch)
             if scores["macro_f1"] > best_value:
                 best_value, best_epoch = scores["macro_f1"], epoch
-                best_state = copy.deepcopy(network.state_dict())
+                best_networks = copy.deepcopy([of_fold.network for of_fold in of_folds])
+                thresholds = best_f1(self.y, pooled)[1]
                 trial.set_user_attr("scores", scores)
             if trial.should_prune():
                 raise optuna.TrialPruned
             if epoch - best_epoch >= PATIENCE:
                 break
         if best_value > self.best_value:
-            network.load_state_dict(best_state)
-            self.best_value, self.best_network = best_value, network
-            self.thresholds = best_f1(y, predict(network, self.rows.x_validation))[1]
+            self.best_value, self.best_networks = best_value, best_networks
+            self.thresholds = thresholds
         return best_value
 
     def test(self, experiment: Experiment) -> float:
-        """Return the best network's macro-F1 on the test rows."""
-        rows = experiment.split.test
-        x = experiment.features.transform(experiment.table.columns.iloc[rows])
-        decisions = predict(self.best_network, torch.from_numpy(x)) >= self.thresholds
+        """Return the macro-F1 on the test rows of the mean of the best trial's networks."""
+        rows = experiment.test_rows
+        columns = experiment.table.columns.iloc[rows]
+        of_folds = [
+            predict(network, torch.from_numpy(features.transform(columns)))
+            for network, features in zip(self.best_networks, experiment.features, strict=True)
+        ]
+        decisions = np.mean(of_folds, axis=0) >= self.thresholds
         return float(f1_score(experiment.table.labels[rows], decisions, average="macro"))
 
 
@@ -123,11 +148,12 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--trials", type=int, default=100, help="of all processes")
     parser.add_argument("--epochs", type=int, default=100, help="of a trial, at most")
+    parser.add_argument("--folds", type=int, default=1, help="that hold out rows to score on")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the sampler")
     parser.add_argument("--process", type=int, default=0, help="number of this process")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    experiment = prepare_table(arguments.csv, arguments.seed)
+    experiment = prepare_table(arguments.csv, arguments.seed, arguments.folds)
     study = optuna.load_study(
         study_name=STUDY,
         storage=arguments.url,
@@ -136,13 +162,13 @@ def main() -> None:
             min_resource=min(5, arguments.epochs), max_resource=arguments.epochs, reduction_factor=3
         ),
     )
-    objective = Objective(unpadded(experiment.data), arguments.epochs)
+    objective = Objective([unpadded(fold) for fold in experiment.data.folds], arguments.epochs)
     study.optimize(
         objective,
         callbacks=[MaxTrialsCallback(arguments.trials, states=ENDED)],
         catch=ValueError,  # scikit-learn's, where a network has diverged to nan
     )
-    found = objective.best_network is not None
+    found = objective.best_networks is not None
     test = objective.test(experiment) if found else None
     print(json.dumps({"validated": objective.best_value if found else None, "test": test}))
 

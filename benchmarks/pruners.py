@@ -2,8 +2,9 @@
 
     python benchmarks/pruners.py TABLE.csv --label A --label B ... [--group G] [--sequence S]
 
-Each pruner searches the default space over several seeds until the same number of model-epochs is
-spent. Printed per pruner: trials begun, and the best trial's validated and test macro-F1.
+Each pruner searches the default space, scored on one validation part, over several seeds until the
+same number of model-epochs is spent. Printed per pruner: trials begun, and the best trial's
+validated and test macro-F1.
 """
 
 import argparse
@@ -77,6 +78,7 @@ def main():
                     "name": "s",
                     "table": table,
                     "seed": seed,
+                    "split": {"folds": 1},
                     "pruner": pruner,
                     "budget": {"trials": 10_000},
                     "space": {"batch_size": [128, 256, 512]},

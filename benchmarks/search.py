@@ -1,14 +1,16 @@
 """How long does a whole study take? Optuna with a training loop, two processes, and raretune.
 
-    python benchmarks/search.py [--trials 100] [--plain_trials 20] [--json]
+    python benchmarks/search.py [--trials 100] [--folds 5] [--plain_trials 20] [--json]
 
-The same table, split, space, first three recipes, TPE, halving from epoch 5 on and patience, one
-after the other: benchmarks/plain_optuna.py, started twice on one SQLite file, and `raretune search
-nafld --workers 2`. Each is timed as processes, from the start to the best trial's test score.
+The same table, split, folds, space, first three recipes, TPE, halving from epoch 5 on and patience,
+one after the other: benchmarks/plain_optuna.py, started twice on one SQLite file, and `raretune
+search nafld --workers 2`. Each is timed as processes, from the start to the best trial's test
+score.
 
 The plain one takes an hour or so; --plain_trials lets it do fewer, and its time is then scaled by
 the number of trials. Later trials are pruned more often than the first, so this makes raretune look
-better. Validated scores can't be compared, as raretune's are cross-fitted; test scores can.
+better. Validated scores can't be compared, as raretune's are cross-fitted and corrected for the
+search; test scores can. An epoch is counted once for a trial, on however many folds it trains.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
@@ -35,11 +38,24 @@ PROCESSES = 2
 HEADINGS = ("seconds", "trials", "pruned", "model_epochs", "validated", "test")
 
 
-def search_plainly(folder: Path, trials: int, epochs: int, seed: int) -> dict[str, float]:
+@dataclass(frozen=True)
+class Settings:
+    """What both programs are given alike."""
+
+    epochs: int
+    seed: int
+    folds: int
+
+    @property
+    def flags(self) -> list[object]:
+        return ["--seed", self.seed, "--folds", self.folds]
+
+
+def search_plainly(folder: Path, trials: int, settings: Settings) -> dict[str, float]:
     """Return what a study of PROCESSES plain processes took and found."""
     table, url = write_table(folder), f"sqlite:///{folder}/plain.db"
     script = [sys.executable, Path(__file__).with_name("plain_optuna.py"), table, url]
-    flags = ["--trials", trials, "--epochs", epochs, "--seed", seed]
+    flags = ["--trials", trials, "--epochs", settings.epochs, *settings.flags]
     started = time.monotonic()
     create_study(url)
     running = []
@@ -52,11 +68,12 @@ def search_plainly(folder: Path, trials: int, epochs: int, seed: int) -> dict[st
     return {"seconds": seconds, **count(url), **best}
 
 
-def search_with_raretune(folder: Path, trials: int, epochs: int, seed: int) -> dict[str, float]:
+def search_with_raretune(folder: Path, trials: int, settings: Settings) -> dict[str, float]:
     """Return what `raretune search` took and found, its table written before it starts."""
     write_table(folder / "tables")
     command = [RARETUNE, "search", "nafld", "--workers", PROCESSES, "--workspace", folder, "--json"]
-    flags = ["--trials", trials, "--seed", seed, "--set", f"training.epochs={epochs}"]
+    epochs = f"training.epochs={settings.epochs}"
+    flags = ["--trials", trials, "--set", epochs, *settings.flags]
     started = time.monotonic()
     found = _result(_start([*command, *flags]))
     return {
@@ -98,7 +115,8 @@ def _result(process: subprocess.Popen) -> dict:
 
 
 def print_table(found: dict) -> None:
-    grid = Grid(title=f"A study of {found['trials']} trials, {PROCESSES} processes")
+    on = "one part" if found["folds"] == 1 else f"{found['folds']} folds"
+    grid = Grid(title=f"A study of {found['trials']} trials on {on}, {PROCESSES} processes")
     grid.add_column("program")
     for heading in HEADINGS:
         grid.add_column(heading, justify="right")
@@ -120,18 +138,21 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--plain_trials", type=int, help="of the plain one; as many by default")
     parser.add_argument("--epochs", type=int, default=100, help="of a trial, at most")
+    parser.add_argument("--folds", type=int, default=1, help="that hold out rows to score on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    trials, settings = arguments.trials, (arguments.epochs, arguments.seed)
+    trials = arguments.trials
+    settings = Settings(arguments.epochs, arguments.seed, arguments.folds)
     with tempfile.TemporaryDirectory() as folder:
-        own = search_with_raretune(Path(folder), trials, *settings)
+        own = search_with_raretune(Path(folder), trials, settings)
         print(f"raretune: {own}", file=sys.stderr)
-        plain = search_plainly(Path(folder), arguments.plain_trials or trials, *settings)
+        plain = search_plainly(Path(folder), arguments.plain_trials or trials, settings)
         print(f"plain: {plain}", file=sys.stderr)
     plain_seconds = plain["seconds"] * trials / plain["trials"]
     found = {
         "trials": trials,
+        "folds": settings.folds,
         "plain": plain,
         "raretune": own,
         "plain_seconds": plain_seconds,

@@ -8,12 +8,12 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from trainer.config import TrainConfig
-from trainer.stack.tensors import TrainingData
+from trainer.stack.tensors import FoldData, TrainingData
 
 PATIENCE_SECONDS = 1800  # for the other processes to have warmed up
 
@@ -56,6 +56,7 @@ class Clock:
         return _shared["done"].value < barrier.parties and not barrier.broken
 
 
+Held = TypeVar("Held", FoldData, TrainingData)
 Measure = Callable[[str, Sequence[TrainConfig], float], Rate]
 
 _shared: dict[str, Any] = {}  # by the tasks of a process: data, barrier, done
@@ -85,8 +86,15 @@ def processes(count: int, data: TrainingData, device: torch.device) -> Iterator[
 
 def _enter(data: TrainingData, device: torch.device, barrier: Any, done: Any) -> None:
     torch.set_num_threads(1)
-    moved = {name: value.to(device) for name, value in vars(data).items() if torch.is_tensor(value)}
-    _shared.update(data=replace(data, **moved), barrier=barrier, done=done)
+    folds = tuple(_moved(fold, device) for fold in data.folds)
+    moved = replace(_moved(data, device), folds=folds)
+    _shared.update(data=moved, barrier=barrier, done=done)
+
+
+def _moved(holder: Held, device: torch.device) -> Held:
+    """Return a dataclass with all its tensors on the device."""
+    held = {name: value for name, value in vars(holder).items() if torch.is_tensor(value)}
+    return replace(holder, **{name: value.to(device) for name, value in held.items()})
 
 
 def _run(program: str, configs: Sequence[TrainConfig], seconds: float) -> Rate:

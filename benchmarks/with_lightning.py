@@ -46,8 +46,9 @@ class AskAfterEpoch(Callback):
 
 
 def train(data: TrainingData, configs: Sequence[TrainConfig], after_epoch: AfterEpoch) -> None:
-    """Train one config on the data's device until told to stop."""
-    (config,), rows = configs, unpadded(data)
+    """Train one config on a table's only fold, on its device, until told to stop."""
+    (config,), (fold,) = configs, data.folds
+    rows = unpadded(fold)
     held_out = TensorDataset(rows.x_validation, rows.y_validation)
     trainer = Trainer(
         accelerator="gpu" if data.device.type == "cuda" else "cpu",

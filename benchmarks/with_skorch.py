@@ -34,8 +34,9 @@ def scoring(name, score):
 
 
 def train(data: TrainingData, configs: Sequence[TrainConfig], after_epoch: AfterEpoch) -> None:
-    """Train one config on the data's device until told to stop."""
-    (config,), rows = configs, unpadded(data)
+    """Train one config on a table's only fold, on its device, until told to stop."""
+    (config,), (fold,) = configs, data.folds
+    rows = unpadded(fold)
     x_validation, y_validation = rows.x_validation.numpy(), rows.y_validation.numpy()
     net = NeuralNet(
         make_network(rows, config),

@@ -28,12 +28,12 @@ def train(data: TrainingData, configs: Sequence[TrainConfig], after_epoch: After
 def multiply(data: TrainingData, configs: Sequence[TrainConfig], after_epoch: AfterEpoch) -> None:
     """Do the matrix products of the configs' epochs and nothing else, until told to stop.
 
-    Forward x W1, h1 W2, h2 W3; backward the slopes of W3, h2, W2, h1 and W1. All lies in memory as
-    in training. The batch is always the same, results go to fixed places, and nothing is drawn,
-    added, scored or learned. On a GPU an epoch is replayed as one graph.
+    The table has one fold. Forward x W1, h1 W2, h2 W3; backward the slopes of W3, h2, W2, h1 and
+    W1. All lies in memory as in training. The batch is always the same, results go to fixed places,
+    and nothing is drawn, added, scored or learned. On a GPU an epoch is replayed as one graph.
     """
-    config = configs[0]
-    shape = Shape(data.features, len(data.labels), config.hidden_dim, config.num_layers)
+    config, (fold,) = configs[0], data.folds
+    shape = Shape(fold.features, fold.n_labels, config.hidden_dim, config.num_layers)
     widths = [shape.inputs, *(n_out for _, n_out in shape.layers)]
 
     def place(*sizes: int) -> Tensor:
@@ -48,7 +48,7 @@ def multiply(data: TrainingData, configs: Sequence[TrainConfig], after_epoch: Af
     values, slopes = rows(), rows()
 
     def epoch() -> Tensor:
-        for _ in range(math.ceil(len(data.x_train) / config.batch_size)):
+        for _ in range(math.ceil(len(fold.x_train) / config.batch_size)):
             for i, weight in enumerate(weights):
                 _product(values[i], weight, values[i + 1])
             for i in reversed(range(len(weights))):

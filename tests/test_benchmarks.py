@@ -3,18 +3,20 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import growth
+from benchmarks import growth, shares
 from benchmarks.job import guide_config, mixed_configs
-from benchmarks.loops import best_f1, make_loss, unpadded
-from benchmarks.plain_optuna import suggest
+from benchmarks.loops import best_f1, make_loss, predict, unpadded
+from benchmarks.plain_optuna import Objective, suggest
 from benchmarks.throughput import OPTIONAL, PROGRAMS
 from benchmarks.with_stacks import multiply
 from search.space.space import distributions
@@ -36,11 +38,11 @@ def run(script, *flags):
     return json.loads(ended.stdout)
 
 
-def test_the_loops_losses_are_the_trainers(data):
-    rows = unpadded(data)
+def test_the_loops_losses_are_the_trainers(fold):
+    rows = unpadded(fold)
     logits = torch.linspace(-4, 4, rows.y_train.numel()).view_as(rows.y_train)
     for config in mixed_configs(6, 32):
-        stack = start_stack(data, [config])
+        stack = start_stack(fold, [config])
         expected = member_losses(logits[None], rows.y_train[None], stack)
         found = make_loss(rows, config)(logits, rows.y_train)
         torch.testing.assert_close(found[None], expected)
@@ -55,14 +57,14 @@ def test_the_loops_macro_f1_is_the_trainers_tuned_one(data):
     assert best_f1(y.numpy(), probabilities.numpy())[0] == pytest.approx(float(expected))
 
 
-def test_the_bound_has_the_products_of_a_stacks_epoch(data):
+def test_the_bound_has_the_products_of_a_stacks_epoch(data, fold):
     configs = mixed_configs(4, 32)
     with FlopCounterMode(display=False) as bound:
         multiply(data, configs, lambda score: False)
     with FlopCounterMode(display=False) as epoch:
-        stack = start_stack(data, configs)
-        stack.program = eager(stack, data)
-        train_epoch(stack, data)
+        stack = start_stack(fold, configs)
+        stack.program = eager(stack, fold)
+        train_epoch(stack, fold)
     assert bound.get_total_flops() == epoch.get_total_flops() > 0
 
 
@@ -76,6 +78,21 @@ def test_the_plain_search_has_the_space_of_every_study():
     trial = optuna.create_study().ask()
     suggest(trial)
     assert trial.distributions == distributions(load_definition("default", {"name": "s"}))
+
+
+def test_the_plain_search_scores_the_pooled_rows_of_all_folds(data):
+    rows = unpadded(data.folds[0])
+    objective = Objective([rows, replace(rows, x_validation=rows.x_validation.flip(0))], epochs=2)
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial({"weight_method": "none", "batch_size": 32})
+    study.optimize(objective, n_trials=1)
+    first, second = objective.best_networks
+    pooled = [predict(first, rows.x_validation), predict(second, rows.x_validation.flip(0))]
+    value, thresholds = best_f1(objective.y, np.concatenate(pooled))
+    assert objective.y.shape == (400, 3)
+    assert study.best_value == objective.best_value == value
+    assert (objective.thresholds == thresholds).all()
+    assert not torch.equal(first[0].weight, second[0].weight)
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +110,19 @@ def test_each_program_has_a_rate_and_learns(throughput, program):
         assert throughput["average_precision"][program] > 1.3 * PREVALENCE
 
 
-def test_a_whole_study_is_timed_both_ways():
-    found = run("search", "--trials", 1, "--epochs", 1)
+@pytest.mark.parametrize("folds", [1, 2])
+def test_a_whole_study_is_timed_both_ways(folds):
+    found = run("search", "--trials", 1, "--epochs", 1, "--folds", folds)
     assert found["ratio"] > 0
+    assert found["folds"] == folds
     for name in ("plain", "raretune"):
         assert found[name]["model_epochs"] >= found[name]["trials"] >= 1
         assert found[name]["test"] > PREVALENCE
+
+
+def test_shares_are_looked_up_in_files_that_exist():
+    own = [place for place in shares.PARTS if place.startswith(("trainer/", "search/"))]
+    assert [place for place in (*own, *shares.IN_C) if not (ROOT / place).exists()] == []
 
 
 def test_growth_gives_each_cost_as_a_factor_of_the_one_before(tmp_path):
