@@ -78,21 +78,17 @@ def replaced_folder(folder: Path, own: Collection[str]) -> Iterator[Path]:
     place = Path(os.path.realpath(folder))
     place.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(place.parent)
-    scratch = Path(tempfile.mkdtemp(PART, _hidden(place), place.parent))
-    try:
-        with _locked(scratch):
-            fresh = scratch / "new"
-            fresh.mkdir()
-            yield fresh
-            if place.exists():
-                _keep_others(place, fresh, own)
-                if not _exchange(fresh, place):
-                    place.rename(scratch / "old")
-                    fresh.rename(place)
-            else:
+    with _part_folder(place) as scratch:
+        fresh = scratch / "new"
+        fresh.mkdir()
+        yield fresh
+        if place.exists():
+            _keep_others(place, fresh, own)
+            if not _exchange(fresh, place):
+                place.rename(scratch / "old")
                 fresh.rename(place)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        else:
+            fresh.rename(place)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -134,7 +130,7 @@ def _part_of(place: Path) -> Iterator[tuple[Path, BinaryIO]]:
         name = f"{_hidden(place)}{os.getpid()}.{os.urandom(4).hex()}{PART}"
         scratch = place.with_name(name)
         with scratch.open("xb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _lock(file.fileno())
             if not os.fstat(file.fileno()).st_nlink:  # removed as a leftover before it was locked
                 continue
             try:
@@ -147,6 +143,29 @@ def _part_of(place: Path) -> Iterator[tuple[Path, BinaryIO]]:
             finally:
                 scratch.unlink(missing_ok=True)
             return
+
+
+@contextmanager
+def _part_folder(place: Path) -> Iterator[Path]:
+    """Hand out a hidden folder beside a place."""
+    while True:
+        scratch = Path(tempfile.mkdtemp(PART, _hidden(place), place.parent))
+        number = os.open(scratch, os.O_RDONLY)
+        try:
+            _lock(number)
+            if not scratch.exists():  # removed as a leftover before it was locked
+                continue
+            yield scratch
+            return
+        finally:
+            os.close(number)
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _lock(number: int) -> None:
+    """Wait for the lock of an open file or folder; where there are none, nothing is removed."""
+    with suppress(OSError):
+        fcntl.flock(number, fcntl.LOCK_EX)
 
 
 def _hidden(place: Path) -> str:

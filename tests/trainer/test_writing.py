@@ -132,6 +132,35 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(tmp_
     assert names(tmp_path) == ["other.csv"]
 
 
+def test_files_are_written_where_there_are_no_locks(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("trainer.writing.fcntl.flock", refuse)
+    for text in ("one", "two"):
+        write_whole(tmp_path / "page.html", text)
+        with replaced_folder(tmp_path / "best", ("model",)) as fresh:
+            (fresh / "model").write_text(text)
+    assert names(tmp_path) == ["best", "page.html"]
+
+
+def test_what_is_swept_away_before_it_was_locked_is_begun_again(tmp_path, monkeypatch):
+    lock, swept = writing._lock, []
+
+    def sweep_first(number):
+        if not swept:
+            remove_leftovers(tmp_path)
+            swept.append(number)
+        lock(number)
+
+    monkeypatch.setattr("trainer.writing._lock", sweep_first)
+    write_whole(tmp_path / "page.html", "text")
+    swept.clear()
+    with replaced_folder(tmp_path / "best", ()) as fresh:
+        (fresh / "model").touch()
+    assert names(tmp_path) == ["best", "page.html"]
+
+
 def test_a_folder_set_aside_is_never_taken_for_a_leftover(tmp_path):
     aside = tmp_path / f".best.1{writing.PART}" / "old"
     aside.mkdir(parents=True)

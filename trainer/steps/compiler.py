@@ -114,7 +114,16 @@ def _load(compiler: list[str], macros: str) -> tuple[ctypes.CDLL, str]:
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / name
         _run([*compiler, *FLAGS, "-o", str(made), str(SOURCE), "-lm"])
+        _check_loads(made)
         return _open(made), kept_libraries.keep(name, made)
+
+
+def _check_loads(library: Path) -> None:
+    """Raise OSError if a library ends the process that loads it, as a torn one does."""
+    load = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-ISc", load, library], capture_output=True)
+    if done.returncode < 0:
+        raise OSError("the library that it made ends the process that loads it")
 
 
 def _open(path: Path) -> ctypes.CDLL:

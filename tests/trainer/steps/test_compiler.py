@@ -182,6 +182,11 @@ def test_a_relative_cache_folder_is_ignored(build_anew, tiny_source, monkeypatch
             'while [ "$1" != -o ]; do test "$1" || exit 0; shift; done; : > "$2"',
             "file too short",
         ),
+        (
+            'cc "$@" || exit; while [ "$1" != -o ]; do test "$1" || exit 0; shift; done; '
+            'head -c 5000 "$2" > torn; mv torn "$2"',
+            "the library that it made ends the process that loads it",
+        ),
     ],
 )
 def test_a_compiler_that_makes_no_library_means_torch(
@@ -190,6 +195,7 @@ def test_a_compiler_that_makes_no_library_means_torch(
     compiler_script = tmp_path / "odd"
     compiler_script.write_text(f"#!/bin/sh\n{script}\n")
     compiler_script.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CC", str(compiler_script))
     found = build_anew()
     assert found.library is None
