@@ -55,7 +55,7 @@ def _database(url: str, workspace: Path, *, repair: bool) -> Iterator[Finding]:
             yield Finding("ok", f"no database at {without_password(url)} yet; a search makes it")
             return
         yield from _tables()
-        storage = open_storage(url)
+        storage = open_storage(url, writable=repair)
         yield Finding("ok", f"database {without_password(url)} opens, its schema fits Optuna's")
         if file is not None and isinstance(storage, RDBStorage):
             yield from _sqlite(storage, url)

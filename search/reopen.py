@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from search.session import Session
 
 
-def open_study_at(place: Place) -> optuna.Study:
-    """Return a study that exists; raises ConfigError with those there are."""
+def open_study_at(place: Place, *, writable: bool = False) -> optuna.Study:
+    """Return a study that exists, to be read only by default; raises ConfigError."""
     if place.storage is None and not place.workspace.database.exists():
         raise ConfigError(
             f"no studies in workspace {place.workspace.folder}; name another with --workspace or "
             "--storage"
         )
-    return load_study(open_storage(place.url), place.name)
+    return load_study(open_storage(place.url, writable=writable), place.name)
 
 
 def stored_definition(study: optuna.Study) -> StudyDefinition:
@@ -33,14 +33,14 @@ def stored_definition(study: optuna.Study) -> StudyDefinition:
     return read_definition(study.study_name, study.user_attrs.get(DEFINITION))
 
 
-def reopen(place: Place) -> tuple[optuna.Study, Session]:
+def reopen(place: Place, *, writable: bool = False) -> tuple[optuna.Study, Session]:
     """Return a study with its table prepared as when it was searched.
 
     Raises ConfigError if the table is another one.
     """
     from search.session import prepare  # all of torch's training
 
-    study = open_study_at(place)
+    study = open_study_at(place, writable=writable)
     definition = stored_definition(study)
     if place.table is not None:
         moved = definition.table.model_copy(update={"csv": place.table, "example": None})

@@ -1,7 +1,8 @@
 """A whole search: one process or several, then the best trial exported and tested once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import optuna
@@ -13,11 +14,15 @@ from search.session import Session
 from search.store.artifacts import Shelf
 from search.store.complaints import explained
 from search.store.records import TrialRecord, complete, read_records
-from search.store.storage import while_it_exists
+from search.store.storage import storage_file, while_it_exists
+from search.store.transactions import backend
+from search.store.watch import DatabaseGoneError, rescue
 from search.waves.progress import Progress
 from search.waves.searching import begin, search_study
 from search.waves.workers import run_workers
+from search.workspace import file_url
 from trainer.checkpoint import Checkpoint
+from trainer.errors import ConfigError
 from trainer.scores.selection import Corrected
 
 
@@ -62,21 +67,28 @@ def run_search(
         return should_stop() or bool(timeout and time.monotonic() - started > timeout)
 
     with explained(session.url):
-        return _search(session, stop, on_progress, started)
+        study = begin(session)
+        with _rescued(session, study), while_it_exists(study):
+            return _search(session, study, stop, on_progress, started)
+
+
+@contextmanager
+def _rescued(session: Session, study: optuna.Study) -> Iterator[None]:
+    """Where the database is taken away meanwhile, save what its open connection still sees."""
+    try:
+        yield
+    except DatabaseGoneError as error:
+        file = storage_file(session.url)
+        saved = None if file is None else rescue(backend(study), session.url, file)
+        if saved is None:
+            raise
+        raise ConfigError(
+            f"{file} was removed or replaced while the search ran; its trials are saved in "
+            f"{saved}; to go on from there, add --storage {file_url('sqlite', saved)}"
+        ) from error
 
 
 def _search(
-    session: Session,
-    stop: Callable[[], bool],
-    on_progress: Callable[[Progress], None],
-    started: float,
-) -> Outcome:
-    study = begin(session)
-    with while_it_exists(study):
-        return _searched(session, study, stop, on_progress, started)
-
-
-def _searched(
     session: Session,
     study: optuna.Study,
     stop: Callable[[], bool],

@@ -79,7 +79,6 @@ def prepare(
     keeps its own, and a new one has those of the study that it is `forked` from.
     """
     chosen = pick_device(device)
-    workspace.make()
     table = read_table(_table_path(definition, workspace), definition.table.roles)
     url = url or definition.storage or workspace.url
     folds, why = _folds(definition, table, url, forked)

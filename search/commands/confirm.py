@@ -26,7 +26,7 @@ def confirm(place: Place, *, top: int, seeds: int, as_json: bool) -> None:
     """Train the best trials over new seeds and name the winner by the mean."""
     check_count("--top", top)
     check_count("--seeds", seeds)
-    study, session = reopen(place)
+    study, session = reopen(place, writable=True)
     leaders = complete(read_records(study))[:top]
     if not leaders:
         raise ConfigError(f"no trial of {place.name} is complete yet; search on first")

@@ -43,6 +43,7 @@ def search(
     """Run a search and print what it found."""
     definition = _bounded(_definition(study, _given(overrides), parse_settings(settings)))
     with interruptible() as interrupt:
+        workspace.make()
         session = prepare(definition, workspace, storage, device, forked=fork_from)
         if session.why_folds:
             print(session.why_folds, file=sys.stderr)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from search.store.attributes import EVIDENCE
 from search.store.records import TrialRecord, complete
-from search.store.transactions import set_study_attributes, study_attributes
+from search.store.transactions import is_writable, set_study_attributes, study_attributes
 from trainer.checkpoint import json_text
 from trainer.scores.bootstrap import Interval
 
@@ -132,7 +132,12 @@ class Evidence(Frozen):
 
 
 def store(study: optuna.Study, evidence: Evidence) -> None:
-    """Keep the evidence with the study, in place of that of a former best trial."""
+    """Keep the evidence with the study, in place of that of a former best trial.
+
+    Nothing is kept where the study was opened to be read only.
+    """
+    if not is_writable(study):
+        return
     whole = json.loads(json_text(evidence.model_dump()))
     labels = whole.pop("labels")
     pieces = {f"label:{i}": label for i, label in enumerate(labels)}

@@ -30,7 +30,7 @@ def figures(study_name: str, storage: str) -> dict[str, go.Figure]:
     for each label, "precision_recall:LABEL", "reliability:LABEL" and "columns:LABEL". `storage` is
     a URL.
     """
-    study = load_study(open_storage(storage), study_name)
+    study = load_study(open_storage(storage, writable=False), study_name)
     record = read_study(study)
     evidence = None if record.best is None else stored(study, record.best.number)
     return {key: one.figure for key, one in _figures(record, evidence).items()}

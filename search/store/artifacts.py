@@ -6,6 +6,7 @@ the study's, where the dashboard looks too; an artifact that is deleted leaves a
 
 import json
 import mimetypes
+import sys
 import tempfile
 import uuid
 from collections.abc import Sequence
@@ -29,19 +30,37 @@ class Shelf:
     """The artifacts of one study in a folder: the checkpoints of its best trials and its recipes.
 
     These are the KEPT_TRIALS best complete trials, and the complete ones that a known recipe began.
+    It `tells` once, on stderr, that a checkpoint can't be kept; nothing else is lost by that.
     """
 
-    def __init__(self, study: optuna.Study, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.study, self.folder = study, folder
+    def __init__(self, study: optuna.Study, folder: Path, *, tells: bool = True) -> None:
+        self.study, self.folder, self.tells = study, folder, tells
         self.store = FileSystemArtifactStore(base_path=folder)
 
     def keep(self, number: int, checkpoint: Checkpoint) -> bool:
-        """Keep a complete trial's checkpoint if it has a place; drop those that lost theirs."""
+        """Keep a complete trial's checkpoint if it has a place; drop those that lost theirs.
+
+        Returns whether it is kept. What is not can be trained again, to the same bits.
+        """
+        try:
+            return self._keep(number, checkpoint)
+        except OSError as error:
+            if self.tells:
+                self.tells = False
+                print(
+                    f"raretune: checkpoints of this search can't be kept in {self.folder}: "
+                    f"{error.strerror or error}; the trials are stored all the same, and the best "
+                    "is trained again at the end",
+                    file=sys.stderr,
+                )
+            return False
+
+    def _keep(self, number: int, checkpoint: Checkpoint) -> bool:
         trial = next((trial for trial in self._wanted() if trial.number == number), None)
         if trial is None:
             return False
         self._remove(trial._trial_id)
+        self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             save_checkpoint(Path(scratch) / "checkpoint", checkpoint)
             files = [self._upload(path) for path in sorted(Path(scratch).glob("checkpoint/*"))]
@@ -60,7 +79,7 @@ class Shelf:
         files = [meta for trial_id, meta in self._listed() if trial_id == trial._trial_id]
         if not {meta.filename for meta in files}.issuperset(FILES):
             return None
-        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+        with tempfile.TemporaryDirectory() as scratch:
             for meta in files:
                 try:
                     with self.store.open_reader(meta.artifact_id) as source:

@@ -1,10 +1,12 @@
 """What a database complains of, put into one line with the remedy, and never with a password."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from optuna.exceptions import StorageInternalError
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -16,12 +18,14 @@ SECRETS = re.compile("pass|pwd|secret|token", re.IGNORECASE)  # in the name of a
 FILES = ("sqlite", "journal")  # what begins a URL that names a file
 RECOVER = "put a backup in its place, or save what can be read with: sqlite3 FILE .recover"
 REMEDIES = {  # what a database's complaint matches -> what helps
-    "password|access denied|authentication": "check user and password in --storage",
     "(database|schema) .*does not exist|unknown database": "make the database first",
+    "password|access denied|authentication": "check user and password in --storage",
     "refused|could not|can't connect|timed? ?out|timeout|resolve|no such file": "check that the "
     "server runs and that --storage names its host and port",
     "permission denied for": "grant the user all rights in the database",
-    "malformed": RECOVER,
+    "malformed|not a database|is damaged": RECOVER,
+    "no such table|relation .* does not exist|table .* doesn't exist": "there are no studies in "
+    "it; name another --storage or --workspace",
     "readonly|read-only|unable to open|permission": "make the file and its folder writable",
     "full": "free disk space",
     "upgrade|updating": "or name another --storage",
@@ -59,6 +63,20 @@ def _is_torn(url: str, parsed: URL) -> bool:
     if parsed.drivername.split("+")[0] in FILES and parsed.host is None:
         return False
     return url.count("@") != (parsed.username is not None)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna from telling what it does, and that what we use of it is experimental."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=ExperimentalWarning)
+            warnings.filterwarnings("ignore", "Heartbeat of storage")  # raretune records it
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 @contextmanager

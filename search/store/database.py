@@ -22,6 +22,7 @@ from optuna.distributions import (
     distribution_to_json,
     json_to_distribution,
 )
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import (
     StudySystemAttributeModel,
@@ -246,6 +247,13 @@ class Reading:
 
 
 def _trial(trial: Row[Any], rows: Mapping[str, Sequence[Row[Any]]]) -> FrozenTrial:
+    try:
+        return _read(trial, rows)
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise StorageInternalError(f"trial {trial.number} is damaged: {error}") from None
+
+
+def _read(trial: Row[Any], rows: Mapping[str, Sequence[Row[Any]]]) -> FrozenTrial:
     spaces = {row.param_name: _distribution(row.distribution_json) for row in rows["params"]}
     value_of = TrialValueModel.stored_repr_to_value
     reported_of = TrialIntermediateValueModel.stored_repr_to_intermediate_value

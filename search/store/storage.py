@@ -11,7 +11,6 @@ import os
 import re
 import sqlite3
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
@@ -19,17 +18,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from search.store import tables
 from search.store.attributes import FINGERPRINT
-from search.store.complaints import explained, without_password
-from search.store.filesystem import network_file_system
+from search.store.complaints import explained, quiet, without_password
+from search.store.filesystem import network_file_system, read_only
+from search.store.journal import Journal
+from search.store.watch import watch
 from search.workspace import Workspace, file_url
 from trainer.errors import ConfigError, RaretuneError
 
@@ -43,37 +43,50 @@ DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
     name: f"{name}+pymysql" for name in ("mysql", "mariadb")
 }
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-warnings.filterwarnings("ignore", category=ExperimentalWarning)
-warnings.filterwarnings(
-    "ignore", message="Heartbeat of storage"
-)  # search.store.transactions records it
-
 
 def default_url(workspace: Path) -> str:
     """Return the URL of a workspace's own SQLite database."""
     return Workspace(workspace).url
 
 
-def open_storage(url: str) -> BaseStorage:
-    """Open the storage behind a URL, made if it is new; raises ConfigError."""
+@quiet()
+def open_storage(url: str, *, writable: bool = True, patience: float = 0.0) -> BaseStorage:
+    """Open the storage behind a URL; raises ConfigError, as every call of what is opened does.
+
+    A `writable` one is made if it is new; any other must be there, is read only, and needs no right
+    to write. A call that finds no server is repeated for `patience` seconds.
+    """
     if url == MEMORY:
         return optuna.storages.InMemoryStorage()
-    parsed = _parse(url)
-    file = storage_file(url)
-    if file is not None:
+    parsed, file = _parse(url), storage_file(url)
+    if file is not None and not writable and not file.is_file():
+        raise ConfigError(
+            f"no studies in {without_password(url)}: there is no file {file}; name another "
+            "--storage or --workspace"
+        )
+    if file is not None and writable:
         _check_file(file, url)
     with explained(url, RuntimeError, ImportError, OSError, sqlite3.Error):
-        if parsed.drivername == "journal":
-            return JournalStorage(JournalFileBackend(str(file)))
-        if parsed.get_backend_name() != "sqlite":
-            waiting = {} if "connect_timeout" in parsed.query else _connect_timeout(parsed)
-            return _connect(parsed, waiting)
-        if file is not None:
-            _patiently(partial(_set_wal, file))
-        storage = _connect(parsed, {"timeout": BUSY_SECONDS})
+        storage = _opened(parsed, file, writable=writable)
+    watch(storage, url, file, patience=patience)
+    storage.writable = writable  # type: ignore[attr-defined]
+    return storage
+
+
+def _opened(parsed: URL, file: Path | None, *, writable: bool) -> BaseStorage:
+    if parsed.drivername == "journal":
+        return JournalStorage(Journal(str(file)))
+    if parsed.get_backend_name() != "sqlite":
+        waiting = {} if "connect_timeout" in parsed.query else _connect_timeout(parsed)
+        return _connect(parsed, waiting, make=writable, pool_pre_ping=True)
+    if file is not None and not writable:
+        parsed = parsed.set(database=read_only(file), query={"uri": "true"})
+    elif file is not None:
+        _patiently(partial(_set_wal, file))
+    storage = _connect(parsed, {"timeout": BUSY_SECONDS}, make=writable)
+    if writable:
         _tune_sqlite(storage)
-        return storage
+    return storage
 
 
 def storage_file(url: str) -> Path | None:
@@ -105,7 +118,7 @@ def _parse(url: str) -> URL:
     return parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
 
 
-def _connect(parsed: URL, arguments: Mapping[str, Any]) -> RDBStorage:
+def _connect(parsed: URL, arguments: Mapping[str, Any], *, make: bool, **engine: Any) -> RDBStorage:
     """Open a database; of several processes that find it new, one makes its tables."""
     kind = RDBStorage
     if tables.are_known():
@@ -116,9 +129,10 @@ def _connect(parsed: URL, arguments: Mapping[str, Any]) -> RDBStorage:
     return _patiently(
         lambda: kind(
             template.replace("{", "{{").replace("}", "}}"),
-            engine_kwargs={"connect_args": dict(arguments)},
+            engine_kwargs={"connect_args": dict(arguments), **engine},
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=GRACE_SECONDS,
+            skip_table_creation=not make,
         )
     )
 
@@ -128,7 +142,7 @@ def _patiently(make: Callable[[], T]) -> T:
     for delay in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, None):
         try:
             return make()
-        except (SQLAlchemyError, StorageInternalError, sqlite3.OperationalError) as error:
+        except (SQLAlchemyError, StorageInternalError, sqlite3.Error, ConfigError) as error:
             made_by_another = re.search(
                 "already exists|unique|duplicate|database is locked",
                 f"{error} {error.__cause__}",
@@ -190,6 +204,7 @@ def _tune_sqlite(storage: RDBStorage) -> None:
     storage.engine.dispose()
 
 
+@quiet()
 def open_study(
     storage: BaseStorage, name: str, fingerprint: Mapping[str, Any], **settings: Any
 ) -> optuna.Study:

@@ -127,6 +127,11 @@ def study_id(study: optuna.Study) -> int:
     return study._study_id
 
 
+def is_writable(study: optuna.Study) -> bool:
+    """Whether the storage of a study was opened to be written."""
+    return getattr(backend(study), "writable", True)
+
+
 def gives_signs_of_life(study: optuna.Study) -> bool:
     """Whether the storage of a study is a database, which keeps when a trial's process lived."""
     return isinstance(backend(study), RDBStorage)

@@ -10,6 +10,7 @@ from search.session import Session
 from search.space.strategy import make_pruner, make_sampler
 from search.store.artifacts import Shelf
 from search.store.attributes import DEFINITION
+from search.store.complaints import quiet
 from search.store.stale import reap
 from search.store.storage import open_storage, open_study, while_it_exists
 from search.waves.environment import environment
@@ -18,12 +19,15 @@ from search.waves.progress import Progress
 from studies.definition import StudyDefinition
 from trainer.loop.fit import TrainResult
 
+PATIENCE_SECONDS = 300.0  # for which a search waits for a server that is away
 
+
+@quiet()
 def open_session_study(session: Session, worker: int = 0) -> optuna.Study:
     """Create or continue the session's study; each worker draws from a stream of its own."""
     definition = session.definition
     study = open_study(
-        open_storage(session.url),
+        open_storage(session.url, patience=PATIENCE_SECONDS),
         definition.name,
         definition.fingerprint(session.experiment.table.hash),
         pruner=make_pruner(definition),
@@ -32,6 +36,7 @@ def open_session_study(session: Session, worker: int = 0) -> optuna.Study:
     return study
 
 
+@quiet()
 def search_study(
     session: Session,
     *,
@@ -41,7 +46,7 @@ def search_study(
 ) -> Progress:
     """Search the session's study in this process, keeping the best trials' checkpoints."""
     study = open_session_study(session, worker)
-    shelf = Shelf(study, session.shelf_folder)
+    shelf = Shelf(study, session.shelf_folder, tells=worker == 0)
 
     def keep(number: int, value: float, result: TrainResult) -> None:
         shelf.keep(number, session.checkpoint(number, value, result))
@@ -67,6 +72,7 @@ def _data(session: Session) -> dict[str, str]:
     return {"table": session.experiment.table.hash, "split": split}
 
 
+@quiet()
 def begin(session: Session) -> optuna.Study:
     """Create or continue the session's study before any worker does; clean up after dead ones."""
     study = open_session_study(session)

@@ -23,12 +23,12 @@ from search.session import Session
 from search.space.space import resolve_config
 from search.store.attributes import FIXED
 from search.store.stale import reap
-from search.store.storage import StudyGoneError
 from search.waves.forkserver import context, quiet_start, warm_up
 from search.waves.progress import Config, Progress, run_of_failures
 from search.waves.searching import search_study
 from studies.definition import StudyDefinition
 from trainer.commands.interrupt import interruptible
+from trainer.errors import RaretuneError
 
 POLL_SECONDS = 0.5
 WORKERS_A_CORE, WORKERS_ANYWHERE = 4, 8  # more share cores that are busy already
@@ -153,5 +153,5 @@ def _work(session: Session, index: int) -> None:
                 should_stop=lambda: interrupt() or not (parent and parent.is_alive()),
                 on_progress=lambda progress: None,
             )
-        except StudyGoneError:
+        except RaretuneError:
             sys.exit(1)  # the search finds that out by itself, and says so once

@@ -28,7 +28,7 @@ def test_a_table_that_has_moved_is_named_and_another_one_refused(session, table_
 
 @pytest.mark.parametrize("broken", [{"colour": "red"}, {"split": "halves"}, "text"])
 def test_a_definition_of_another_version_is_one_line_with_the_remedy(session, broken):
-    study = open_study_at(Place("quick_one", session.workspace))
+    study = open_study_at(Place("quick_one", session.workspace), writable=True)
     kept = study.user_attrs[DEFINITION]
     study.set_user_attr(DEFINITION, {**kept, **broken} if isinstance(broken, dict) else broken)
     try:

@@ -7,7 +7,7 @@ ROOT = Path(attributes.__file__).parents[1]
 NAMES = {k: v for k, v in vars(attributes).items() if k.isupper()}
 BARE = re.compile(
     r"""(user_attrs|system_attrs|attributes|there)(\.get\(|\[)["']"""
-    r"""|set_(user|system)_attr\(["']|["'](raretune|dashboard):"""
+    r"""|set_(user|system)_attr\(["']|["'](raretune|dashboard):\w"""
 )
 
 
