@@ -130,7 +130,8 @@ def searched_session(table_csv, tmp_path_factory):
             "group": "family",
             "id": ["person"],
         }
-        definition = load_definition("default", {"name": name, "table": table, **settings})
+        given = {"name": name, "table": table, "split": {"folds": 1}, **settings}
+        definition = load_definition("default", given)
         workspace = Workspace(workspace)
         session = Session(definition, experiment, workspace, workspace.url)
         begin(session)
