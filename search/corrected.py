@@ -27,6 +27,24 @@ def corrected_macro_f1(trials: Sequence[TrialRecord]) -> Corrected | None:
     return found if math.isfinite(found.value) else None
 
 
+def validated_sentence(
+    uncorrected: float, corrected: Corrected | None, trials: int, objective: str
+) -> str:
+    """Say what the best trial's validated macro-F1 is worth; `objective` is in words."""
+    if corrected is None:
+        return (
+            f"The validated macro-F1 is {uncorrected:.4f}. The trial was chosen as the best of "
+            f"{trials} by validated {objective}, so that score is too high on average; a test "
+            "score is not."
+        )
+    low, high = corrected.interval
+    return (
+        f"The validated macro-F1 is {corrected.value:.4f} ({low:.3f} to {high:.3f}), corrected for "
+        f"choosing the best of {trials} trials by {objective}; the uncorrected maximum is "
+        f"{uncorrected:.4f}."
+    )
+
+
 def _macro_f1(resampled: Mapping[str, Sequence[float]]) -> Sequence[float]:
     """Return macro-F1 on the rows left out, whatever the objective."""
     return resampled.get("macro_f1", resampled["left_out"])

@@ -14,6 +14,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from search.commands.pace import Pace, about
+from search.corrected import validated_sentence
 from search.run import Outcome
 from search.space.objective import in_words
 from search.store.records import ChoiceSummary, TrialRecord, complete, summarise_choices
@@ -209,21 +210,6 @@ def _remedies(rows: Sequence[ChoiceSummary]) -> Grid:
     return grid
 
 
-def _validated(outcome: Outcome, uncorrected: float, objective: str) -> str:
-    """Say what the validated score is worth: the best of many flatters itself."""
-    trials, corrected = len(outcome.records), outcome.corrected
-    if corrected is None:
-        return (
-            f"Validated {uncorrected:.4f}. The trial was chosen as the best of {trials} by "
-            f"validated {objective}, and such a maximum flatters; the test score does not."
-        )
-    low, high = corrected.interval
-    return (
-        f"Validated {corrected.value:.4f} ({low:.3f} to {high:.3f}), corrected for choosing the "
-        f"best of {trials} trials by {objective}; uncorrected, that maximum is {uncorrected:.4f}."
-    )
-
-
 def _verdict(outcome: Outcome) -> Text:
     if outcome.checkpoint is None or outcome.best is None:
         raise ValueError("an outcome without a best trial has no verdict")
@@ -234,7 +220,9 @@ def _verdict(outcome: Outcome) -> Text:
         lines.append(f"{score_sentence('Test', record.test['macro_f1'], macro)}.")
     else:
         lines.append("No rows were held out for test.")
-    lines.append(_validated(outcome, record.validation["macro_f1"], objective))
+    trials = len(outcome.records)
+    uncorrected = record.validation["macro_f1"]
+    lines.append(validated_sentence(uncorrected, outcome.corrected, trials, objective))
     lines += doubt_sentences(record.doubts)
     if sentence := shrunk_sentence(record.validation["shrunk_thresholds"]):
         lines.append(sentence)

@@ -15,11 +15,12 @@ from typing import Any
 import optuna
 import plotly.graph_objects as go
 
+from search.corrected import corrected_macro_f1, validated_sentence
 from search.evidence.evidence import Evidence, stored
 from search.figures.captioned import CaptionedFigure
 from search.figures.remedies import remedy_figure
 from search.figures.strength import strength_figure
-from search.report.verdict import flattery, verdict, warnings
+from search.report.verdict import verdict, warnings
 from search.space.objective import in_words
 from search.store.attributes import (
     FIGURE,
@@ -155,7 +156,9 @@ def study_note(study: StudyRecord, evidence: Evidence | None, options: str) -> s
     parts = [_plain(definition["description"])] if definition["description"] else []
     if evidence is not None and study.best is not None:
         parts.append(f"**{_plain(verdict(evidence, study.best))}**")
-        parts.append(_plain(flattery(evidence, score, len(study.trials))))
+        corrected, trials = corrected_macro_f1(study.trials), len(study.trials)
+        told = validated_sentence(evidence.validated, corrected, trials, score)
+        parts.append(_plain(told))
         parts += [_plain(warning) for warning in warnings(evidence)]
         parts += [_table_facts(evidence), _prevalence(evidence)]
     else:

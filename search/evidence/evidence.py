@@ -119,7 +119,8 @@ class Evidence(Frozen):
     """The best trial's evidence: `validated` macro-F1, cross-fitted, and that of the test rows.
 
     Without test rows `macro_f1` and `interval` are None; where the test rows are one single group,
-    `interval` is. Nothing is contended without an interval.
+    `interval` is. Nothing is contended without an interval. `doubts` says of some labels why they
+    should not be relied on.
     """
 
     trial: int
@@ -129,6 +130,7 @@ class Evidence(Frozen):
     table: TableFacts
     labels: list[LabelEvidence]
     contenders: list[Contender]
+    doubts: dict[str, str] = {}
 
 
 def store(study: optuna.Study, evidence: Evidence) -> None:

@@ -60,6 +60,7 @@ def gather(
         table=_facts(experiment, checkpoint),
         labels=_labels(experiment, checkpoint),
         contenders=contenders,
+        doubts=record.doubts,
     )
 
 

@@ -58,10 +58,16 @@ class LabelContent:
     reliability: CaptionedFigure | None
     columns: CaptionedFigure | None
     cuts: dict[str, Any]
+    doubt: str = ""
 
 
-def label_content(label: LabelEvidence, figures: Mapping[str, CaptionedFigure]) -> LabelContent:
-    """Return what is told of a label; `figures` are all of the study, by name."""
+def label_content(
+    label: LabelEvidence, figures: Mapping[str, CaptionedFigure], doubt: str = ""
+) -> LabelContent:
+    """Return what is told of a label; `figures` are all of the study, by name.
+
+    `doubt` says why the label should not be relied on, if it should not.
+    """
     chosen = chosen_cut(label)
     found, alarms = label.true_positives[chosen], label.false_positives[chosen]
     test = label.test
@@ -84,6 +90,7 @@ def label_content(label: LabelEvidence, figures: Mapping[str, CaptionedFigure]) 
             "positives": label.positives,
             "chosen": chosen,
         },
+        doubt=doubt,
     )
 
 

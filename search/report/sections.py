@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.corrected import corrected_macro_f1, validated_sentence
 from search.evidence.evidence import Evidence
 from search.figures.captioned import CaptionedFigure
 from search.figures.words import count
 from search.report.diagnoses import group_failures, group_signs
 from search.report.labels import label_content
 from search.report.reproducibility import commands, definition_toml
-from search.report.verdict import compared, confirmation, flattery, remedy_words, verdict, warnings
+from search.report.verdict import compared, confirmation, remedy_words, verdict, warnings
 from search.space.objective import in_words
 from search.store.records import (
     StudyRecord,
@@ -21,6 +22,7 @@ from search.store.records import (
     summarise_choices,
 )
 from trainer.errors import ConfigError
+from trainer.scores.selection import Corrected
 
 Figures = Mapping[str, CaptionedFigure]
 
@@ -43,7 +45,10 @@ def sections(
     )
     content = {"found": found}
     if evidence is not None:
-        labels = [label_content(label, figures) for label in evidence.labels]
+        labels = [
+            label_content(label, figures, evidence.doubts.get(label.label, ""))
+            for label in evidence.labels
+        ]
         content["labels"] = Section("Label by label", "Labels", {"labels": labels})
     if choices := summarise_choices(study.trials):
         content["remedies"] = Section(
@@ -78,11 +83,12 @@ def _found(study: StudyRecord, evidence: Evidence | None) -> dict[str, Any]:
             f"{score}: {best.value:.3f}.",
             "sentences": [told],
         }
+    corrected, trials = corrected_macro_f1(study.trials), sum(count_states(study.trials).values())
     return content | {
         "verdict": verdict(evidence, best),
-        "tiles": _tiles(evidence),
+        "tiles": _tiles(evidence, corrected),
         "remedy": remedy_words(best),
-        "sentences": [flattery(evidence, score, sum(count_states(study.trials).values()))],
+        "sentences": [validated_sentence(evidence.validated, corrected, trials, score)],
         "warnings": warnings(evidence),
         "contenders": [
             {**one.model_dump(), "words": f"Trial {evidence.trial} is {compared(one)}."}
@@ -91,12 +97,16 @@ def _found(study: StudyRecord, evidence: Evidence | None) -> dict[str, Any]:
     }
 
 
-def _tiles(evidence: Evidence) -> list[tuple[str, float, tuple[float | None, float | None]]]:
+def _tiles(
+    evidence: Evidence, corrected: Corrected | None
+) -> list[tuple[str, float, tuple[float | None, float | None]]]:
     none = (None, None)
     tiles = []
     if evidence.macro_f1 is not None and evidence.interval is not None:
         tiles.append(("Test macro-F1", evidence.macro_f1, evidence.interval))
-    return [*tiles, ("Validated macro-F1", evidence.validated, none)]
+    if corrected is None:
+        return [*tiles, ("Validated macro-F1", evidence.validated, none)]
+    return [*tiles, ("Validated macro-F1, corrected", corrected.value, corrected.interval)]
 
 
 def _trouble(records: list[TrialRecord]) -> dict[str, Any]:

@@ -55,18 +55,6 @@ def signed(value: float) -> str:
     return f"{value:.3f}".replace("-0.000", "0.000").replace("-", "\N{MINUS SIGN}")
 
 
-def flattery(evidence: Evidence, score: str, trials: int) -> str:
-    """Say what the validated macro-F1 is worth, that of the best of many trials by `score`."""
-    chosen = "the best" if score == "macro-F1" else f"that of the best by {score}"
-    sentence = (
-        f"The validated macro-F1 of {evidence.validated:.3f} is {chosen} of "
-        f"{count(trials, 'trial')}, so it is too high on average"
-    )
-    if evidence.macro_f1 is None:
-        return f"{sentence}, and no test rows say by how much."
-    return f"{sentence}; the test rows chose nothing, so their score is not."
-
-
 def confirmation(confirmed: Sequence[Confirmation], best: TrialRecord, score: str) -> str:
     """Say which trial is best by its mean over fresh seeds, and whether that is the best trial."""
     first = max(confirmed, key=lambda one: one.mean)
@@ -85,7 +73,9 @@ def warnings(evidence: Evidence) -> list[str]:
     found = []
     if evidence.table.test == 0:
         found.append("No rows were held out for test: every score here is of validation rows.")
-    found += filter(None, map(_few, evidence.labels))
+    found += [f"Don't rely on {label}: {why}." for label, why in evidence.doubts.items()]
+    certain = [label for label in evidence.labels if label.label not in evidence.doubts]
+    found += filter(None, map(_few, certain))
     if evidence.interval is not None and evidence.macro_f1:
         low, high = evidence.interval
         if high - low > evidence.macro_f1 / 2:

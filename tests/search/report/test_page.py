@@ -81,7 +81,7 @@ def test_what_was_found_is_told_first(page):
     first = page.text.index("not shown to beat plain BCE")
     assert first < page.text.index("Label by label") < page.text.index("Search history")
     assert "better than plain BCE by 0.012 (\u22120.004 to 0.028): not sure" in page.text
-    assert "is the best of 30 trials" in page.text
+    assert "chosen as the best of 30 by validated" in page.text
 
 
 def test_collapses_failures_settings_and_hashes_are_there(page):

@@ -1,7 +1,7 @@
 import pytest
 from study_case import make_evidence, make_study
 
-from search.report.verdict import compared, confirmation, flattery, remedy_words, verdict, warnings
+from search.report.verdict import compared, confirmation, remedy_words, verdict, warnings
 from search.store.records import Confirmation, read_records
 
 
@@ -37,7 +37,6 @@ def test_without_plain_bce_or_test_rows_nothing_is_claimed(records):
     assert "nothing says" in verdict(alone, records[3])
     unseen = evidence.model_copy(update={"macro_f1": None, "interval": None, "contenders": []})
     assert "not known" in verdict(unseen, records[3])
-    assert "no test rows say" in flattery(unseen, "macro-F1", 30)
 
 
 def test_a_difference_is_told_in_words_with_its_interval():
@@ -51,11 +50,6 @@ def test_labels_with_few_positives_are_warned_of():
     told = " ".join(warnings(make_evidence()))
     assert "never has few positives: 0 among the validation rows" in told
     assert "12 among the test rows" in told
-
-
-def test_a_score_and_a_maximum_are_named_as_what_they_are():
-    assert "is the best of 30 trials" in flattery(make_evidence(), "macro-F1", 30)
-    assert "is that of the best by F1 of x of 1 trial," in flattery(make_evidence(), "F1 of x", 1)
 
 
 def test_a_recipe_goes_by_its_name_and_other_trials_by_their_remedies(records):
