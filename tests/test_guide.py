@@ -171,7 +171,7 @@ def test_evaluate_scores_the_test_rows_alone_on_the_training_table(folder):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["rows"] == 400
-    assert "test rows alone" in found["note"]
+    assert "only its test rows are scored" in found["note"]
     assert found["macro_f1"] == test["macro_f1"]
     assert found["intervals"] == test["intervals"]
     low, high = found["intervals"]["labels"]["apnea"]["roc_auc"]

@@ -102,7 +102,7 @@ def invalid(error: ValidationError, prefix: str = "") -> ConfigError:
         key = prefix + ".".join(str(part) for part in finding["loc"])
         given = finding["input"]
         shown = "" if isinstance(given, dict) else f", got {_short(given)}"
-        message = finding["msg"].removeprefix("Value error, ")
+        message = finding["msg"].removeprefix("Value error, ").replace("Input should", "must")
         findings.append(f"{key}: {message[:1].lower()}{message[1:]}{shown}")
     return ConfigError("; ".join(findings))
 

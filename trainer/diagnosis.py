@@ -154,7 +154,7 @@ def non_finite(case: Case) -> Sign | None:
     if case.rows:
         left = f"the best epoch before, {case.best['epoch']:.0f}, is kept"
     else:
-        left = "no epoch is left to keep, look for infinite or huge values in the columns first"
+        left = "no epoch can be kept; look first for infinite or huge values in the columns"
     return _sign(
         "non_finite",
         f"the loss is not finite in epoch {broken['epoch']:.0f} (training {broken['loss']:.3g}, "
@@ -173,13 +173,13 @@ def all_negative(case: Case) -> Sign | None:
         key = f"predicted_share_{label}"
         share = min(case.best[key], max(row[key] for row in case.recent))
         if share < SILENT * actual:
-            silent[label] = f"{label} {share:.1%} of the rows ({actual:.1%} are positive)"
+            silent[label] = f"{label} in {share:.1%} of the rows ({actual:.1%} are positive)"
     if not silent:
         return None
     return _sign(
         "all_negative",
-        f"{len(silent)} of {len(case.prevalence)} labels are hardly ever predicted positive, at "
-        f"the best epoch {case.best['epoch']:.0f} or in {case.lately}: "
+        f"{len(silent)} of {len(case.prevalence)} labels are hardly ever predicted positive in the "
+        f"best epoch, {case.best['epoch']:.0f}, or in {case.lately}: "
         f"{', '.join(silent.values())}",
         remedies.tuned_thresholds(case.config),
         remedies.heavier_weights(case.config),
@@ -253,7 +253,7 @@ def low_precision_high_recall(case: Case) -> Sign | None:
         "low_precision_high_recall",
         f"recall is {recall:.2f} but precision {precision:.2f} at the best epoch "
         f"{case.best['epoch']:.0f}, with {actual:.1%} positives; this is expected with severe "
-        "imbalance, and higher thresholds trade the one for the other",
+        "imbalance, and higher thresholds raise precision at the price of recall",
         remedies.higher_thresholds(case.config),
     )
 
@@ -274,8 +274,9 @@ def unstable_loss(case: Case) -> Sign | None:
     worst = max(leaps, key=loss.__getitem__)
     return _sign(
         "unstable_loss",
-        f"the training loss leaps in {len(leaps)} of {len(loss)} epochs, to {loss[worst]:.3g} in "
-        f"epoch {case.rows[worst]['epoch']:.0f}, where its median over the run is {level:.3g}",
+        f"the training loss leaps up in {len(leaps)} of {len(loss)} epochs, as far as "
+        f"{loss[worst]:.3g} in epoch {case.rows[worst]['epoch']:.0f}; its median over the run is "
+        f"{level:.3g}",
         remedies.slower(case.config),
         remedies.smaller_batches(case.config),
         remedies.lighter_weights(case.config),
@@ -299,9 +300,9 @@ def overfitting(case: Case) -> Sign | None:
     validation, training, ranking = (f"{turn[name]:.3g} to {now[name]:.3g}" for name in names)
     return _sign(
         "overfitting",
-        f"from epoch {turn['epoch']:.0f} to {case.lately} the validation loss rose from "
-        f"{validation} while the training loss fell from {training}, and average precision on the "
-        f"validation rows fell from {ranking}",
+        f"since epoch {turn['epoch']:.0f} the validation loss has risen from {validation} (median "
+        f"of {case.lately}), while the training loss has fallen from {training} and the average "
+        f"precision on the validation rows from {ranking}",
         remedies.more_dropout(case.config),
         remedies.more_decay(case.config),
         remedies.smaller_network(case.config),

@@ -132,7 +132,7 @@ def test_one_epoch_far_worse_than_knowing_nothing_is_an_explosion(loss, config):
     """Answering 0.5 costs 0.69 with plain BCE, whatever weights it would ignore."""
     (sign,) = diagnose(planted([1], loss=loss), TrainConfig(**config), PREVALENCE)
     assert sign.name == "unstable_loss"
-    assert "in epoch 1," in sign.words
+    assert "in epoch 1;" in sign.words
 
 
 def test_the_first_epoch_of_heavy_weights_is_no_explosion():
@@ -176,7 +176,7 @@ def test_the_silent_labels_alone_are_named():
     (sign,) = diagnose(history, TrainConfig(), PREVALENCE)
     assert sign.name == "all_negative"
     assert "1 of 2 labels" in sign.words
-    assert "rarer 0.2% of the rows (3.0% are positive)" in sign.words
+    assert "rarer in 0.2% of the rows (3.0% are positive)" in sign.words
     assert "rare " not in sign.words.replace("rarer ", "")
 
 

@@ -90,7 +90,7 @@ def _run(app: typer.Typer) -> int:
     except RaretuneError as error:
         _fail(str(error), 2)
     except typer.TyperException as error:
-        _fail(f"{error.format_message()} (see --help)", 2)
+        _fail(f"{_plain(error.format_message())} (see --help)", 2)
     except SystemExit as ended:  # as typer ends a command whose output nobody reads
         if isinstance(ended.__context__, BrokenPipeError):
             _end_unread(ended.__context__)
@@ -168,6 +168,11 @@ def _one_line(error: Exception) -> str:
 
 def _without_passwords(text: str) -> str:
     return re.sub(r"(:/+)[^/\s@]*@", r"\1***@", text)
+
+
+def _plain(message: str) -> str:
+    """Return a message of typer as ours are: it begins small and has no full stop."""
+    return f"{message[:1].lower()}{message[1:]}".rstrip(".")
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -108,5 +108,5 @@ def _fair_rows(checkpoint: Checkpoint, table: Table) -> tuple[np.ndarray, str]:
     settings = SplitSettings(*(record.split[key] for key in ("val_size", "test_size", "seed")))
     test = split_again(table, settings).test
     if len(test):
-        return test, "This is the table it was trained on: its test rows alone are scored."
-    return every, "It was trained on these very rows, so the scores flatter."
+        return test, "The checkpoint was trained on this table, so only its test rows are scored."
+    return every, "The checkpoint was trained on these rows, so the scores are better than on new rows."

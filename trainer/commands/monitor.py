@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
 
+from trainer.commands.terminal import can_animate, cell
 from trainer.config import TrainConfig
 from trainer.loop.fit import EpochReport
 from trainer.loop.history import Row, improves
@@ -80,9 +81,9 @@ class EpochView:
         elapsed = timedelta(seconds=int(time.monotonic() - self.started))
         head = Grid.grid(padding=(0, 2))
         head.add_row(
-            _cell(f"epoch {done}/{total}" + (f", best {best}*" if best else "")),
+            cell(f"epoch {done}/{total}" + (f", best {best}*" if best else "")),
             ProgressBar(total, done, width=20),
-            _cell(str(elapsed)),
+            cell(str(elapsed)),
         )
         return (
             Group(head, "", self._epochs(), "", *self._labels()) if self.of_labels else Group(head)
@@ -96,7 +97,7 @@ class EpochView:
         for row in shown:
             star, style = ("*", "bold") if row is self.best else ("", "")
             figures = [_short(row[name]) for name in FIGURES.values()]
-            grid.add_row(*map(_cell, (f"{star}{row['epoch']}", *figures)), style=style)
+            grid.add_row(*map(cell, (f"{star}{row['epoch']}", *figures)), style=style)
         return grid
 
     def _labels(self) -> Iterator[Grid | Text]:
@@ -108,10 +109,10 @@ class EpochView:
             shown = [label for label in shown if label in lowest]
         grid = _grid("F1", "predicted positive", "label")
         for name, f1, share in shown:
-            grid.add_row(*map(_cell, (f"{f1:.3f}", f"{share:.1%}", name)))
+            grid.add_row(*map(cell, (f"{f1:.3f}", f"{share:.1%}", name)))
         yield grid
         if len(shown) < len(self.of_labels):
-            yield _cell(f"  {len(self.of_labels) - len(shown)} labels with higher F1 not shown")
+            yield cell(f"  {len(self.of_labels) - len(shown)} labels with higher F1 not shown")
 
 
 @contextmanager
@@ -120,14 +121,17 @@ def epoch_view(
 ) -> Iterator[EpochView]:
     """Hand out what shows a run of this config; leaves the last view, and the terminal in order.
 
-    `history` holds the epochs of a run that is resumed. Where `console` is no terminal, whatever
-    FORCE_COLOR says, or a dumb one, each epoch is a line.
+    `history` holds the epochs of a run that is resumed. Where `console` can't be animated, each
+    epoch is a line.
     """
     view = EpochView(console, config, labels)
     for row in history:
         view.add(row)
-    if not (console.is_interactive and console.file.isatty()):
-        legend = "* best epoch so far; of each label F1 and, in brackets, share predicted positive"
+    if not can_animate(console):
+        legend = (
+            "A * marks the best epoch so far. Each label has its F1 and, in brackets, the share of "
+            "rows predicted positive."
+        )
         console.print(Text(legend), soft_wrap=True)
         yield view
         return
@@ -144,10 +148,6 @@ def _grid(*headings: str) -> Grid:
         name = heading == "label"  # the column that gives way where the terminal is narrow
         grid.add_column(heading, justify="left" if name else "right", no_wrap=not name)
     return grid
-
-
-def _cell(text: str) -> Text:
-    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def _short(value: float) -> str:

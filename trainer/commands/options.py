@@ -154,8 +154,9 @@ ThresholdMetric = Annotated[
     flag(
         "threshold_metric",
         "What thresholds are to maximise: f1, f2 or another F-beta, balanced_accuracy, the "
-        "precision that is left at recall>=0.8, the recall that is left at precision>=0.5, or "
-        "the errors saved at costs of fn=10,fp=1; f1 by default.",
+        "precision that is left at recall>=0.8 (recall>=0.8@0.95: with 95 % confidence on new "
+        "rows), the recall that is left at precision>=0.5, or the errors saved at costs of "
+        "fn=10,fp=1; f1 by default.",
     ),
 ]
 EarlyStopMetric = Annotated[

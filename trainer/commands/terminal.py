@@ -42,11 +42,11 @@ def remark_on_speed(device_type: str) -> None:
 
 
 def can_animate(console: Console) -> bool:
-    """Return whether a console takes a live view: a terminal, not dumb, without NO_COLOR.
+    """Return whether a console takes a live view: a terminal that is not dumb.
 
-    It must really be one, whatever FORCE_COLOR says.
+    It must really be one, whatever FORCE_COLOR says; NO_COLOR takes the colours only.
     """
-    return console.is_interactive and console.file.isatty() and not console.no_color
+    return console.is_interactive and console.file.isatty()
 
 
 def cell(text: str) -> Text:
@@ -91,12 +91,12 @@ def doubt_sentences(doubts: Mapping[str, str]) -> list[str]:
 
 
 def shrunk_sentence(shrunk: Sequence[str]) -> str:
-    """Return what to say of labels whose thresholds lean on the pooled labels, or nothing."""
+    """Return what to say of labels whose thresholds were drawn towards that of all, or nothing."""
     if not shrunk:
         return ""
     return (
-        "Fewer than 10 validation positives, so the threshold leans on what the pooled labels "
-        f"suggest: {', '.join(shrunk)}."
+        f"{', '.join(shrunk)}: fewer than 10 positives among the validation rows, so the "
+        "threshold was drawn towards the one that suits all labels together."
     )
 
 

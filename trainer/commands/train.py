@@ -3,8 +3,9 @@
 flags -> plan -> experiment -> fit -> output_dir: checkpoint, history.svg, diagnosis
 """
 
+import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.text import Text
 
-from trainer.checkpoint import Checkpoint, check_replaceable, json_text, save_checkpoint
+from trainer.checkpoint import Checkpoint, Record, check_replaceable, json_text, save_checkpoint
 from trainer.commands.device import one_thread, pick_device
 from trainer.commands.effects import check_effects, check_resumed
 from trainer.commands.guide import roles_without_labels
@@ -101,7 +102,7 @@ def train(given: Mapping[str, Any]) -> None:
 
 def _plan(given: Mapping[str, Any]) -> Plan:
     if "csv_path" not in given:
-        raise ConfigError("no table is named; give one with --csv_path FILE, or --resume a run")
+        raise ConfigError("no table is named; give one with --csv_path FILE, or name a run with --resume FOLDER")
     roles = Roles(
         labels=tuple(given.get("label", ())),
         group=given.get("group"),
@@ -156,7 +157,7 @@ def start(plan: Plan, device: torch.device) -> tuple[Plan, Experiment]:
     if plan.table_hash not in (None, experiment.table.hash):
         raise CheckpointError(
             f"{plan.csv} is not the table that the interrupted run was training on; "
-            "put that one back, or start anew"
+            "put that one back, or start a new run"
         )
     return plan.model_copy(update={"table_hash": experiment.table.hash}), experiment
 
@@ -235,31 +236,45 @@ def describe(trained: Trained, seconds: float) -> dict[str, Any]:
 
 def _print_trained(trained: Trained) -> None:
     console, lines = result_console(), []
-    result, folder = trained.result, trained.folder
     if trained.checkpoint is not None:
         record = trained.checkpoint.record
-        how = "cross-fitted" if result.config.optimize_thresholds else "at 0.5"
+        how = "cross-fitted" if trained.result.config.optimize_thresholds else "at 0.5"
         console.print(label_grid(f"Validation rows ({how})", record.validation, record.doubts))
-        lines.append(
-            f"Validated macro-F1 {record.validation['macro_f1']:.4f} in epoch {result.best_epoch} "
-            f"of {len(result.history)}."
-        )
         if record.test is not None:
             console.print(label_grid("Test rows", record.test, record.doubts))
-            macro = record.test["intervals"]["macro"]["f1"]
-            lines.append(score_sentence("Test", record.test["macro_f1"], macro) + ".")
-        lines += doubt_sentences(record.doubts)
-        lines.append(shrunk_sentence(record.validation["shrunk_thresholds"]))
-    nothing = trained.unjudged or "nothing wrong was seen."
-    lines += ["", "Diagnosis:" if trained.signs else f"Diagnosis: {nothing}"]
-    for sign in trained.signs:
-        lines.append(f"  {sign.name}: {sign.words}")
-        lines += [f"    try {flags}" for flags in sign.flags]
-    lines += ["", "Next:"]
-    if not trained.finished:
-        lines.append(f"  raretune train --resume {folder}")
-    if trained.checkpoint is not None:
-        lines.append(f"  raretune evaluate {folder} --csv LABELLED.csv")
-        lines.append(f"  raretune predict {folder} --csv NEW.csv --output predictions.csv")
-    lines.append(f"  the run's picture is {folder / PICTURE}")
+        lines += _scores(trained, record)
+    lines += ["", *_diagnosis(trained), "", "Next:", *_next(trained)]
     console.print(Text("\n".join(lines)), soft_wrap=True)
+
+
+def _scores(trained: Trained, record: Record) -> Iterator[str]:
+    yield (
+        f"Validated macro-F1 {record.validation['macro_f1']:.4f} in the best epoch, "
+        f"{trained.result.best_epoch} of {len(trained.result.history)}."
+    )
+    if record.test is not None:
+        macro = record.test["intervals"]["macro"]["f1"]
+        yield score_sentence("Test", record.test["macro_f1"], macro) + "."
+    yield from doubt_sentences(record.doubts)
+    if sentence := shrunk_sentence(record.validation["shrunk_thresholds"]):
+        yield sentence
+    if not trained.finished:
+        yield "The run was interrupted; it is tested when it has been resumed and has ended."
+
+
+def _diagnosis(trained: Trained) -> Iterator[str]:
+    nothing = trained.unjudged or "nothing wrong was seen."
+    yield "Diagnosis:" if trained.signs else f"Diagnosis: {nothing}"
+    for sign in trained.signs:
+        yield f"  {sign.name.replace('_', ' ')}: {sign.words}"
+        yield from (f"    try {flags}" for flags in sign.flags)
+
+
+def _next(trained: Trained) -> Iterator[str]:
+    folder = shlex.quote(str(trained.folder))
+    if not trained.finished:
+        yield f"  raretune train --resume {folder}"
+    if trained.checkpoint is not None:
+        yield f"  raretune evaluate {folder} --csv LABELLED.csv"
+        yield f"  raretune predict {folder} --csv NEW.csv --output predictions.csv"
+    yield f"  open {shlex.quote(str(trained.folder / PICTURE))}, the picture of the run's epochs"

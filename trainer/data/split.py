@@ -73,8 +73,9 @@ def fold_rows(
     n_units = len(labels) if groups is None else len(np.unique(groups))
     if n_units < n_folds:
         raise TableError(
-            f"{n_folds} folds need as many {'rows' if groups is None else 'groups'}, got {n_units};"
-            " give the part more rows with --val_size"
+            f"{n_folds} folds need at least {n_folds} {'rows' if groups is None else 'groups'}, but "
+            f"there {'is' if n_units == 1 else 'are'} only {n_units} to deal; raise --val_size"
+            + ("" if groups is None else ", or name a finer column with --group")
         )
     return _deal(labels, groups, np.full(n_folds, 1 / n_folds), seed)
 
@@ -189,12 +190,12 @@ def _check_groups(groups: np.ndarray, n_parts: int) -> None:
     if n_groups == len(groups):
         raise TableError(
             f"the group column has a value of its own in each of {len(groups)} rows, so it groups "
-            "nothing; leave --group away (if it names rows, give it to --id)"
+            "nothing; leave out --group, or give the column to --id if it names rows"
         )
     if n_groups < n_parts:
         raise TableError(
             f"the group column has only {n_groups} {'group' if n_groups == 1 else 'groups'} for "
-            f"{n_parts} parts; name a finer column with --group or leave it away"
+            f"{n_parts} parts; name a finer column with --group, or leave out --group"
         )
 
 

@@ -74,7 +74,7 @@ def load_state(folder: Path) -> tuple[RunState, dict[str, Any]]:
     path = folder / STATE
     if not path.is_file():
         raise CheckpointError(
-            f"no interrupted run at {folder}: {STATE} is missing; a finished run has none"
+            f"no interrupted run at {folder}: {STATE} is missing; a finished run has none, so start a new one"
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -87,7 +87,7 @@ def load_state(folder: Path) -> tuple[RunState, dict[str, Any]]:
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{path} can't be resumed, {type(error).__name__}: {reason}; start the run anew"
+            f"{path} can't be resumed, {type(error).__name__}: {reason}; start a new run"
         ) from None
 
 

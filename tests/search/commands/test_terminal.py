@@ -278,9 +278,15 @@ def test_a_terminal_that_is_closed_ends_the_search_in_order(terminal, workers, t
     assert TrialState.RUNNING not in {trial.state for trial in study.trials}
 
 
-@pytest.mark.parametrize("plain", [{"TERM": "dumb"}, {"NO_COLOR": "1"}])
-def test_a_dumb_or_colourless_terminal_gets_plain_lines_only(terminal, plain):
-    shown = terminal("--set", "training.epochs=2", "--trials", 4, **plain)
+def test_without_colours_the_view_is_live_all_the_same(terminal):
+    shown = terminal("--set", "training.epochs=2", "--trials", 4, NO_COLOR="1")
+    assert json.loads(shown.finish())["trials"]["complete"] >= 3
+    assert shown.text.count(HIDE) == shown.text.count(SHOW) == 1
+    assert not re.search(r"\x1b\[[\d;]*[34]\d", shown.text)
+
+
+def test_a_dumb_terminal_gets_plain_lines_only(terminal):
+    shown = terminal("--set", "training.epochs=2", "--trials", 4, TERM="dumb")
     found = json.loads(shown.finish())
     assert found["trials"]["complete"] >= 3
     assert "\x1b" not in shown.text
