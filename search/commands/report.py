@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import optuna
 
 from search.evidence.evidence import Evidence, stored, up_to_date
-from search.reopen import open_study_at
+from search.reopen import open_study_at, stored_definition
 from search.report.page import write_report
 from search.store.records import complete, read_records
 from search.workspace import Place
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def report(place: Place, output: Path | None) -> None:
     """Write a study's page and print where it is."""
     study = open_study_at(place)
+    stored_definition(study)
     path = output or place.workspace.report(place.name)
     write_report(path, study, _evidence(study, place), place.best)
     with beside(path):

@@ -1,5 +1,7 @@
 """`raretune search`: a definition from flags, its search, and what is printed of it."""
 
+import hashlib
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +28,8 @@ from trainer.commands.device import one_thread
 from trainer.commands.interrupt import interruptible
 from trainer.commands.terminal import progress_console, remark_on_speed, result_console
 from trainer.errors import ConfigError, RaretuneError
+
+LONGEST_NAME = 80  # letters of a file's name that go into its study's
 
 
 @one_thread()
@@ -90,9 +94,21 @@ def _definition(
     """Load a definition; a table named on the command line also names the study."""
     csv = overrides.get("table", {}).get("csv")
     if csv is not None and "name" not in overrides:
-        stem = re.sub(r"(\.csv)?(\.gz)?(\.parquet)?$", "", csv.name)
-        overrides["name"] = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "study"
+        overrides["name"] = study_name(csv)
     return load_definition(study, overrides, settings)
+
+
+def study_name(csv: Path) -> str:
+    """Return the name of a table's study: its file's, in letters that every file system has.
+
+    Where letters or digits of the file's name are lost so, a digest of it keeps the studies of two
+    files apart.
+    """
+    stem = re.sub(r"(\.csv)?(\.gz)?(\.parquet)?$", "", csv.name)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:LONGEST_NAME] or "study"
+    if len(stem) <= LONGEST_NAME and all(c.isascii() or not c.isalnum() for c in stem):
+        return name
+    return f"{name}-{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}"
 
 
 def _bounded(definition: StudyDefinition) -> StudyDefinition:

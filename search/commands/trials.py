@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from search.reopen import open_study_at
+from search.reopen import open_study_at, stored_definition
 from search.report.verdict import confirmation
 from search.space.objective import in_words
 from search.store.records import TrialRecord, complete, read_records, read_study
@@ -51,7 +51,9 @@ def _flat(record: TrialRecord) -> dict[str, Any]:
 
 def best(place: Place, *, as_json: bool) -> None:
     """Print a study's best trial."""
-    study = read_study(open_study_at(place))
+    opened = open_study_at(place)
+    stored_definition(opened)  # what raretune did not search may be minimised, or have no best
+    study = read_study(opened)
     record = pick(study.trials, "best")
     found = {
         "study": place.name,

@@ -7,6 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from search.commands.search import study_name
+from studies.definition import load_definition
+
 RARETUNE = Path(sys.executable).with_name("raretune")
 QUICK = (
     "[training]\nepochs = 2\n[space]\nbatch_size = [64]\nhidden_dim = [16]\n[budget]\ntrials = 4\n"
@@ -56,3 +59,23 @@ def test_trials_into_a_closed_pipe_end_quietly(searched_session):
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
         assert done.stdout.strip() in ("0", "141")
         assert done.stderr == ""
+
+
+def test_the_study_of_a_table_has_its_files_name():
+    names = {
+        "clinic.csv": "clinic",
+        "clinic.csv.gz": "clinic",
+        "my table.parquet": "my-table",
+        "...csv": "study",
+    }
+    assert {file: study_name(Path(file)) for file in names} == names
+
+
+def test_two_files_whose_names_have_other_letters_are_two_studies():
+    files = ["\u60a3\u8005.csv", "\u691c\u67fb.csv", "caf\u00e9.csv", "caf\u00e8.csv", "caf.csv"]
+    files += ["x" * 150 + "a.csv", "x" * 150 + "b.csv", os.fsdecode(b"\xff\xe9.csv")]
+    names = [study_name(Path(file)) for file in files]
+    assert len(set(names)) == len(files)
+    assert names[0].startswith("study-")
+    for name in names:
+        load_definition("default", {"name": name})
