@@ -15,12 +15,10 @@ import torch
 from browser import launched, visit
 
 from search.cli import main
-from search.session import Session
+from search.session import prepare
 from search.waves.searching import begin, search_study
 from search.workspace import Workspace
 from studies.definition import load_definition
-from trainer.data.table import Roles
-from trainer.experiment import SplitSettings, prepare_experiment
 from trainer.stack.model import Shape
 from trainer.stack.tensors import FoldData, TrainingData
 
@@ -119,21 +117,15 @@ def searched_session(table_csv, tmp_path_factory):
     """Return what searches the shared table, in a workspace of its own, and returns the session."""
 
     def search(name, **settings):
-        workspace = tmp_path_factory.mktemp("runs")
-        roles = Roles(("rare", "rarer"), group="family", id=("person",))
-        experiment = prepare_experiment(
-            table_csv, roles, SplitSettings(0.2, 0.2, 0), torch.device("cpu")
-        )
         table = {
             "csv": table_csv,
-            "labels": list(roles.labels),
+            "labels": ["rare", "rarer"],
             "group": "family",
             "id": ["person"],
         }
         given = {"name": name, "table": table, "split": {"folds": 1}, **settings}
         definition = load_definition("default", given)
-        workspace = Workspace(workspace)
-        session = Session(definition, experiment, workspace, workspace.url)
+        session = prepare(definition, Workspace(tmp_path_factory.mktemp("runs")), None, "cpu")
         begin(session)
         search_study(session, should_stop=lambda: False, on_progress=lambda progress: None)
         return session

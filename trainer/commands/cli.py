@@ -22,6 +22,7 @@ from trainer.commands.options import (
     Epochs,
     EvaluationPage,
     FocalGamma,
+    Folds,
     Group,
     HiddenDim,
     Id,
@@ -35,6 +36,7 @@ from trainer.commands.options import (
     OptimizeThresholds,
     OutputDir,
     Predictions,
+    Repeats,
     Resume,
     Seed,
     Sequence,
@@ -81,6 +83,8 @@ def train(
     num_layers: NumLayers = None,
     val_size: ValSize = 0.2,
     test_size: TestSize = 0.2,
+    folds: Folds = 1,
+    repeats: Repeats = 1,
     seed: Seed = 0,
     resume: Resume = None,
     device: Device = "auto",
@@ -118,6 +122,7 @@ def predict(
     with _kept_for_good():
         from trainer.checkpoint import load_checkpoint
         from trainer.commands.device import one_thread
+        from trainer.commands.terminal import doubt_sentences
         from trainer.predict import predict_file
         from trainer.writing import beside
 
@@ -125,7 +130,10 @@ def predict(
         print(sentence, file=sys.stderr)
 
     with one_thread():
-        rows = predict_file(load_checkpoint(checkpoint), csv, output, id_, say)
+        loaded = load_checkpoint(checkpoint)
+        for sentence in doubt_sentences(loaded.record.doubts):
+            say(sentence)
+        rows = predict_file(loaded, csv, output, id_, say)
     with beside(output):
         print(f"{rows} rows predicted to {output}")
 

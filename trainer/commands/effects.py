@@ -9,6 +9,8 @@ from trainer.errors import ConfigError
 UNLESS_GIVEN = {  # what a command line without the flag has too
     "val_size": 0.2,
     "test_size": 0.2,
+    "folds": 1,
+    "repeats": 1,
     "seed": 0,
     "optimize_thresholds": False,
     "use_weighted_sampling": False,

@@ -210,6 +210,18 @@ NumLayers = Annotated[
     ),
 ]
 ValSize = Annotated[float, flag("val_size", "Share of the rows to validate on; 0.2 by default.")]
+Folds = Annotated[
+    int,
+    flag(
+        "folds",
+        "Train this many networks, each without one fold of the rows, and score every row but "
+        "test by the network that did not train on it; the checkpoint predicts with their mean. "
+        "1, the default, trains one network and holds out one validation part.",
+    ),
+]
+Repeats = Annotated[
+    int, flag("repeats", "How many times to deal the rows into folds; 1 by default.")
+]
 TestSize = Annotated[
     float,
     flag(

@@ -114,7 +114,9 @@ def _plan(given: Mapping[str, Any]) -> Plan:
         config=_config(given),
         csv=given["csv_path"].resolve(),
         roles=roles if roles.labels else roles_without_labels(given["csv_path"], roles),
-        split=SplitSettings(given["val_size"], given["test_size"], given["seed"]),
+        split=SplitSettings(
+            given["val_size"], given["test_size"], given["seed"], given["folds"], given["repeats"]
+        ),
     )
 
 
@@ -140,6 +142,7 @@ def _as_flags(plan: Plan) -> dict[str, Any]:
         **plan.config.model_dump(),
         "use_weighted_sampling": plan.config.weight_method != "none",
         **{"csv_path": plan.csv, "val_size": plan.split.val_size, "seed": plan.split.seed},
+        **{"folds": plan.split.folds, "repeats": plan.split.repeats},
         **{"test_size": plan.split.test_size, "label": [*roles.labels], "group": roles.group},
         **{"sequence": roles.sequence, "drop": [*roles.drop], "id_": [*roles.id]},
     }
