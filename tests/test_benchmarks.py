@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,11 +11,13 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from scipy import stats
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import growth, shares
+from benchmarks import folds, growth, shares
 from benchmarks.job import guide_config, mixed_configs
 from benchmarks.loops import best_f1, make_loss, predict, unpadded
+from benchmarks.paired import Differences, Run, above_test, gaps, mean, paired
 from benchmarks.plain_optuna import Objective, suggest
 from benchmarks.throughput import OPTIONAL, PROGRAMS
 from benchmarks.with_stacks import multiply
@@ -132,3 +134,75 @@ def test_growth_gives_each_cost_as_a_factor_of_the_one_before(tmp_path):
     assert last["factor"] == pytest.approx(last["seconds"] / first["seconds"])
     growth.plot(found, tmp_path / "growth.html")
     assert "proportional" in (tmp_path / "growth.html").read_text(encoding="utf-8")
+
+
+def run_of(table, seed, variant, test_f1, **others):
+    return Run(table, seed, variant, limit=60, test_f1=test_f1, test_ap=0.2, **others)
+
+
+RUNS = [
+    run_of("a", 0, "one part", 0.30, validated=0.36, uncorrected=0.38),
+    run_of("a", 0, "folds", 0.33, validated=0.34, uncorrected=0.37),
+    run_of("a", 0, "refit", 0.32),
+    run_of("b", 0, "one part", 0.20, validated=0.25, uncorrected=0.26),
+    run_of("b", 0, "folds", 0.19, validated=0.18, uncorrected=0.21),
+    run_of("b", 1, "one part", 0.24, validated=0.25, uncorrected=0.30),
+    run_of("b", 1, "folds", 0.29, validated=0.29, uncorrected=0.31),
+    run_of("b", 2, "folds", 0.40),
+]
+
+
+def test_differences_pair_the_runs_of_one_table_and_seed_as_scipy_does():
+    found = paired(RUNS, "folds", "one part", lambda run: run.test_f1)
+    reference = stats.ttest_rel([0.33, 0.19, 0.29], [0.30, 0.20, 0.24])
+    assert found.interval == pytest.approx(tuple(reference.confidence_interval(0.95)))
+    assert found.by_pair == pytest.approx({("a", 0): 0.03, ("b", 0): -0.01, ("b", 1): 0.05})
+    assert found.by_table == pytest.approx({"a": 0.03, "b": 0.02})
+    assert found.mean == pytest.approx(0.07 / 3)
+    assert ", n = 3, mean of sizes 0.0300, above 0 on 2 of 2 tables" in found.sentence
+    assert paired(RUNS, "folds", "before", lambda run: run.test_f1) is None
+
+
+def test_a_single_pair_has_no_interval():
+    assert Differences({("a", 0): 0.1}).sentence.startswith("+0.1000, n = 1,")
+
+
+def test_what_was_shown_is_compared_with_the_test_score_where_something_was_shown():
+    validated, uncorrected = above_test("validated"), above_test("uncorrected")
+    assert gaps(RUNS, "folds", validated).mean == pytest.approx((0.01 - 0.01 + 0.0) / 3)
+    assert mean(RUNS[:1], uncorrected) == pytest.approx(0.08)
+    assert mean(RUNS[2:3], validated) is None
+    assert gaps(RUNS, "refit", validated) is None
+
+
+def test_an_interrupted_comparison_goes_on_with_what_is_missing(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    assert folds.read_runs(path, 60) == []
+    other = replace(RUNS[0], limit=3)
+    path.write_text("".join(json.dumps(asdict(run)) + "\n" for run in (*RUNS, other)))
+    assert folds.read_runs(path, 60) == RUNS
+    assert folds.read_runs(path, 3) == [other]
+    jobs = [folds.Job(table, 0, variant) for table in "ab" for variant in ("one part", "folds")]
+    assert folds.left_to_do(jobs, RUNS) == [folds.Job("b", 0, "folds")]  # it lacks the refit
+    assert folds.left_to_do(jobs, []) == jobs
+
+
+def test_a_tables_search_has_the_columns_of_the_manifest(tmp_path):
+    entry = {"labels": {"x": 0.1, "y": 0.2}, "group": "g", "sequence": None, "drop": ["id"]}
+    assert folds.search_flags("t", entry, tmp_path, 3, 60.0)[:-8] == [
+        *("--csv", f"{tmp_path}/t.csv", "--label", "x", "--label", "y"),
+        *("--group", "g", "--drop", "id", "--workers", "2"),
+    ]
+
+
+def test_a_search_of_an_older_version_is_read_too():
+    test = {"macro_f1": 0.3, "macro_average_precision": 0.2}
+    old = {"validation": {"macro_f1": 0.4}, "test": test, "trials": {"complete": 2, "pruned": 3}}
+    which = {"table": "t", "seed": 1, "variant": "before", "limit": 60}
+    found = folds.searched(old | {"seconds": 61.0}, **which)
+    assert (found.validated, found.uncorrected, found.folds, found.trials) == (0.4, 0.4, 1, 5)
+    shown = {"macro_f1": 0.31, "uncorrected_macro_f1": 0.35, "folds": 5}
+    found = folds.searched(old | {"seconds": 61.0, "validation": shown}, **which)
+    assert (found.validated, found.uncorrected, found.folds) == (0.31, 0.35, 5)
+    with pytest.raises(ChildProcessError, match="more --seconds"):
+        folds.searched(old | {"validation": None, "test": None}, **which)
