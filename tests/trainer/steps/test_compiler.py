@@ -253,3 +253,15 @@ def test_a_run_without_a_compiler_says_once_that_it_is_slow(table_csv, tmp_path)
     assert done.stderr.count("no C compiler no-such-compiler, so training takes") == 1
     assert "install gcc or clang" in done.stderr
     assert "Validated macro-F1" in done.stdout
+
+
+@needs_compiler
+def test_what_is_kept_is_this_users_alone_whatever_the_umask(build_anew, tiny_source, tmp_path):
+    before = os.umask(0)
+    try:
+        build_anew()
+    finally:
+        os.umask(before)
+    library, digest = sorted((tmp_path / "cache/raretune").iterdir())
+    assert {path.stat().st_mode & 0o777 for path in (library, digest)} == {0o600}
+    assert build_anew().library._name == str(library)
