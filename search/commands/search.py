@@ -50,6 +50,7 @@ def search(
         workspace.make()
         session = prepare(definition, workspace, storage, device, forked=fork_from)
         if session.why_folds:
+            open_session_study(session)  # what is refused is refused without another word
             print(session.why_folds, file=sys.stderr)
         remark_on_speed(session.experiment.data.device.type)
         if fork_from is not None:

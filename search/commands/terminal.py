@@ -219,7 +219,7 @@ def _verdict(outcome: Outcome) -> Text:
         macro = record.test["intervals"]["macro"]["f1"]
         lines.append(f"{score_sentence('Test', record.test['macro_f1'], macro)}.")
     else:
-        lines.append("No rows were held out for test.")
+        lines.append("There is no test score, for no rows were held out for test.")
     trials = len(outcome.records)
     uncorrected = record.validation["macro_f1"]
     lines.append(validated_sentence(uncorrected, outcome.corrected, trials, objective))
