@@ -5,7 +5,7 @@ flags -> plan -> experiment -> fit -> output_dir: checkpoint, history.svg, diagn
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar

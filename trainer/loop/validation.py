@@ -20,6 +20,7 @@ from trainer.scores.thresholds import (
 from trainer.stack.tensors import TrainingData
 
 FIXED_THRESHOLD = 0.5
+ROWS_IN_CACHE = 16384  # of all runs that are scored at once
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,28 @@ def validate(
 ) -> Validation:
     """Score K runs by their probabilities of the pool (K, V, L); `losses` (K,) are passed on.
 
-    The runs share their `decision_key`, for which `config` is asked.
+    The runs share their `decision_key`, for which `config` is asked. On a CPU, of many rows as many
+    runs are scored at once as stay in its cache.
     """
+    at_once = len(probabilities)
+    if probabilities.device.type == "cpu":
+        at_once = max(1, ROWS_IN_CACHE // probabilities.shape[1])
+    parts = [
+        _scores(of_runs, loss, data, config)
+        for of_runs, loss in zip(
+            torch.split(probabilities, at_once), torch.split(losses, at_once), strict=True
+        )
+    ]
+    return Validation(
+        macro={name: torch.cat([part.macro[name] for part in parts]) for name in parts[0].macro},
+        f1=torch.cat([part.f1 for part in parts]),
+        predicted_share=torch.cat([part.predicted_share for part in parts]),
+    )
+
+
+def _scores(
+    probabilities: Tensor, losses: Tensor, data: TrainingData, config: TrainConfig
+) -> Validation:
     ranking = rank(probabilities, data.y_validation, data.cross_fold)
     metric = threshold_metric(config, data)
     thresholds = choose_thresholds(ranking, metric, optimize=config.optimize_thresholds)

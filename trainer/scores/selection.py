@@ -8,7 +8,7 @@ Source: Tsamardinos et al. 2018, doi:10.1007/s10994-018-5714-4 (bootstrap bias c
 cross-validation).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,21 +53,29 @@ class Resamples:
         parts = torch.cat([hits, decisions, self.positive, torch.ones_like(hits)], dim=1)
         sums = torch.zeros(self.times_drawn.shape[1], parts.shape[1])
         sums.index_add_(0, self.unit, parts.float())
-        chunk = max(1, _CHUNK_ELEMENTS // len(sums))
         drawn, left_out = (
-            torch.cat([weights.float() @ sums for weights in torch.split(rows, chunk)])
+            torch.cat([weights.T @ sums for weights in self._chunks(rows)])
             for rows in (self.times_drawn, self.times_drawn == 0)
         )
         return _scored(drawn, score), _scored(left_out, score)
 
     def average_precision(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
         """Score a ranking (V, L) float32 by its average precision, ties included."""
-        pairs = [
-            _weighted_precision(p, y, self.unit, self.times_drawn)
+        counts = [
+            _CountsAtPositives.make(p, y, self.unit)
             for p, y in zip(probabilities.T, self.positive.T, strict=True)
         ]
-        drawn, left_out = (torch.stack(of_labels, dim=1) for of_labels in zip(*pairs, strict=True))
+        drawn, left_out = (
+            torch.cat([_average_precisions(counts, of_chunk) for of_chunk in self._chunks(rows)])
+            for rows in (self.times_drawn, self.times_drawn == 0)
+        )
         return drawn, left_out
+
+    def _chunks(self, rows: Tensor) -> Iterator[Tensor]:
+        """Yield weights (units, C) float32 of the resamples (R, units), a few at a time."""
+        chunk = max(1, _CHUNK_ELEMENTS // rows.shape[1])
+        for weights in torch.split(rows, chunk):
+            yield weights.T.float()
 
 
 def _scored(sums: Tensor, score: LabelScore) -> Tensor:
@@ -78,23 +86,42 @@ def _scored(sums: Tensor, score: LabelScore) -> Tensor:
     return torch.where(positives > 0, score(counts), torch.nan)
 
 
-def _weighted_precision(
-    p: Tensor, y: Tensor, unit: Tensor, times_drawn: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return a label's average precision over the rows drawn and those left out, (R,) each."""
-    order = torch.argsort(p, descending=True)
-    falling, hit, row = p[order], y[order], unit[order]
-    at = hit.nonzero().squeeze(1)
-    # A positive's precision is that of the last row that is tied with it.
-    last = torch.searchsorted(-falling, -falling[at], right=True) - 1
-    found: tuple[list[Tensor], list[Tensor]] = [], []
-    for weights in torch.split(times_drawn, max(1, _CHUNK_ELEMENTS // len(p))):
-        for result, of_rows in zip(found, (weights, weights == 0), strict=True):
-            w = of_rows[:, row].double()
-            hits, reached = (w * hit).cumsum(1)[:, last], w.cumsum(1)[:, last]
-            precision = (hits / reached).nan_to_num(nan=0.0)
-            result.append((w[:, at] * precision).sum(1) / w[:, at].sum(1))
-    return torch.cat(found[0]), torch.cat(found[1])
+@dataclass(frozen=True)
+class _CountsAtPositives:
+    """One label's rows as sparse matrices (m + 1, units) that turn weights into sums.
+
+    Of its m distinct probabilities of positives, entry s counts the rows, and in `hits` the
+    positives, that reach s of them.
+    """
+
+    rows: Tensor
+    hits: Tensor
+
+    @classmethod
+    def make(cls, p: Tensor, y: Tensor, unit: Tensor) -> "_CountsAtPositives":
+        values = torch.unique(p[y])
+        reached = torch.searchsorted(values, p.contiguous(), right=True)
+        size = (len(values) + 1, int(unit.max()) + 1)
+
+        def sparse(chosen: Tensor) -> Tensor:
+            places = torch.stack([reached[chosen], unit[chosen]])
+            ones = torch.ones(places.shape[1])
+            return torch.sparse_coo_tensor(places, ones, size, check_invariants=True).coalesce()
+
+        return cls(sparse(torch.ones_like(y)), sparse(y))
+
+    def average_precision(self, weights: Tensor) -> Tensor:
+        """Return the average precision (C,) under weights (units, C)."""
+        rows, hits = (torch.sparse.mm(m, weights).double() for m in (self.rows, self.hits))
+        # At a probability stand all that reach it: sums from the highest down.
+        rows_there, hits_there = (part.flip(0).cumsum(0).flip(0)[1:] for part in (rows, hits))
+        precision = (hits_there / rows_there).nan_to_num(nan=0.0)
+        found: Tensor = (hits[1:] * precision).sum(0) / hits.sum(0)
+        return found
+
+
+def _average_precisions(counts: Sequence[_CountsAtPositives], weights: Tensor) -> Tensor:
+    return torch.stack([of_label.average_precision(weights) for of_label in counts], dim=1)
 
 
 @dataclass(frozen=True)
