@@ -33,6 +33,7 @@ from search.store.complaints import without_password
 from search.store.records import SignRecord, StudyRecord, TrialRecord, read_study
 from search.store.storage import default_url
 from search.store.transactions import set_study_attributes, study_attributes
+from trainer.visible import visible
 from trainer.wording import network, remedy
 
 FIGURE_BYTES = 50_000  # every look at the study carries its figures
@@ -236,7 +237,7 @@ def _pieces(there: Mapping[str, Any], prefix: str) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """Return text that Markdown shows as it is, on one line."""
-    return SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return SPECIAL.sub(r"\\\1", visible(" ".join(text.split())))
 
 
 def _sha256(text: str) -> str:

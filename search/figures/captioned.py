@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
 
+from search.figures.words import plotly_text
 from search.store.records import TrialRecord
 from trainer.pages.curves import BLUE, GREY
 
@@ -44,7 +44,7 @@ def add_legend(figure: go.Figure, marks: Mapping[str, tuple[str, str]]) -> None:
             lines.append([])
             room = LEGEND_LETTERS
         room -= letters
-        lines[-1].append(f'<span style="color:{colour}">{glyph}</span> {escape(name)}')
+        lines[-1].append(f'<span style="color:{colour}">{glyph}</span> {plotly_text(name)}')
     figure.add_annotation(
         text="<br>".join("\u2003".join(line) for line in lines),
         xref="paper",

@@ -1,13 +1,13 @@
 """The best trial beside what is simpler: test macro-F1 with intervals."""
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
 
 from search.evidence.evidence import Evidence
 from search.figures.captioned import CaptionedFigure
+from search.figures.words import plotly_text
 from trainer.pages.curves import BLUE, GREY, ORANGE, plain_figure
 
 LONGEST = 24  # characters of a name on an axis
@@ -54,7 +54,7 @@ def name_rows(figure: go.Figure, names: Sequence[str], height: int) -> None:
     figure.update_layout(height=height)
     figure.update_yaxes(
         tickvals=list(range(len(names))),
-        ticktext=[escape(_short(name)) + "  " for name in names],
+        ticktext=[plotly_text(_short(name)) + "  " for name in names],
         range=[len(names) - 0.4, -0.6],
         showgrid=False,
         automargin=True,

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,7 +16,7 @@ from search.figures.captioned import (
     compact,
     scored,
 )
-from search.figures.words import count, listed, settings_html
+from search.figures.words import count, listed, plotly_text, settings_html
 from search.space.space import BASELINE, KNOWN_RECIPES
 from search.store.records import TrialRecord, complete, score_of
 from trainer.pages.curves import BLUE, GREY, ORANGE, plain_figure
@@ -45,7 +44,9 @@ def history_figure(records: Sequence[TrialRecord], score: str) -> CaptionedFigur
     floor = min(values) - pad
     numbers = [record.number for record in records]
     edges = [min(numbers) - 0.02 * len(numbers) - 0.5, max(numbers) + 0.02 * len(numbers) + 0.5]
-    figure = plain_figure("Trial", escape(score), edges, [floor - 0.6 * pad, max(values) + pad])
+    figure = plain_figure(
+        "Trial", plotly_text(score), edges, [floor - 0.6 * pad, max(values) + pad]
+    )
     figure.update_layout(height=340)
     others = [record for record in shown if record.recipe not in RECIPE_SYMBOLS]
     for state, look in (("pruned", RING), ("complete", DOT)):
@@ -87,7 +88,7 @@ def _add_trials(
         marker=look,
         cliponaxis=False,
         text=[
-            "<br>".join(filter(None, (end, escape(r.failure or ""), settings_html(r.config))))
+            "<br>".join(filter(None, (end, plotly_text(r.failure or ""), settings_html(r.config))))
             for r, end in zip(records, ends, strict=True)
         ],
         hovertemplate=f"trial %{{x}} ({name})<br>%{{text}}<extra></extra>",

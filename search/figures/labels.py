@@ -1,12 +1,11 @@
 """The figures of each label: its curve, its reliability, and the columns that matter to it."""
 
-from html import escape
-
 import numpy as np
 
 from search.evidence.evidence import LabelEvidence
 from search.figures.captioned import CaptionedFigure, compact
 from search.figures.comparison import GUESS, name_rows
+from search.figures.words import plotly_text
 from trainer.pages import curves
 from trainer.pages.curves import BLUE, GREY, ORANGE, plain_figure
 from trainer.scores.evaluation import Reliability
@@ -90,7 +89,7 @@ def columns_figure(label: LabelEvidence) -> CaptionedFigure:
         orientation="h",
         marker={"color": BLUE},
         error_x={"array": spreads, "color": GREY, "thickness": 1.5, "width": 4},
-        customdata=[[escape(one.column), one.spread] for one in ranked],
+        customdata=[[plotly_text(one.column), one.spread] for one in ranked],
         hovertemplate="%{customdata[0]}<br>%{x:.4f} \u00b1 %{customdata[1]:.4f}<extra></extra>",
     )
     name_rows(figure, [one.column for one in ranked], height=28 * len(ranked) + 66)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,7 +14,7 @@ from search.figures.captioned import (
     compact,
     scored,
 )
-from search.figures.words import count
+from search.figures.words import count, plotly_text
 from search.space.space import BASELINE, KNOWN_RECIPES
 from search.store.records import TrialRecord, complete
 from trainer.pages.curves import BLUE, GREY, ORANGE, plain_figure
@@ -41,7 +40,7 @@ def learning_curve_figure(records: Sequence[TrialRecord], score: str) -> Caption
     best = [record for record in ranked[:BEST_LINES] if record not in recipes]
     pruned = [r for r in reported if r.state == "pruned" and r not in recipes]
     pruned = _spread(pruned, MOST_LINES - len(recipes) - len(best))
-    figure = plain_figure("Epoch", escape(score))
+    figure = plain_figure("Epoch", plotly_text(score))
     figure.update_layout(height=360)
     _add_curves(figure, pruned, "pruned", {"color": GREY, "width": 1}, opacity=0.55)
     _add_ends(figure, pruned)

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
 
 from search.figures.captioned import DOT, RING, CaptionedFigure, add_legend, compact, scored
-from search.figures.words import count
+from search.figures.words import count, plotly_text
 from search.store.records import (
     ChoiceSummary,
     TrialRecord,
@@ -57,7 +56,7 @@ def remedy_figure(records: Sequence[TrialRecord], score: str) -> CaptionedFigure
         return None
     rows, headings = _rows(chosen, shown)
     ticks = headings | {row.place: f"{row.choice.choice} ({row.choice.trials})" for row in rows}
-    figure = plain_figure(escape(score), "", y_range=[max(ticks) + 0.7, -0.7])
+    figure = plain_figure(plotly_text(score), "", y_range=[max(ticks) + 0.7, -0.7])
     figure.update_layout(height=90 + ROW_PIXELS * len(ticks), margin_l=12)
     figure.update_xaxes(nticks=5, tickangle=0)
     names = {"tickvals": list(ticks), "ticktext": list(ticks.values()), "automargin": True}

@@ -2,11 +2,11 @@
 
 import statistics
 from collections.abc import Sequence
-from html import escape
 
 import plotly.graph_objects as go
 
 from search.figures.captioned import DOT, RING, CaptionedFigure, add_legend, compact, scored
+from search.figures.words import plotly_text
 from search.store.records import TrialRecord, is_active, score_of
 from trainer.pages.curves import BLUE, GREY, plain_figure
 
@@ -36,7 +36,7 @@ def strength_figure(records: Sequence[TrialRecord], score: str) -> CaptionedFigu
             panels[parameter] = found
     if not panels:
         return None
-    figure = plain_figure("", escape(score))
+    figure = plain_figure("", plotly_text(score))
     figure.update_layout(height=320)
     plain_axis = figure.layout.xaxis.to_plotly_json()
     share = 1 / len(panels)

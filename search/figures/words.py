@@ -6,6 +6,12 @@ from typing import Any
 
 from search.store.records import is_active
 from studies.definition import SEARCHABLE
+from trainer.visible import visible
+
+
+def plotly_text(text: str) -> str:
+    """Return text as plotly shows it as it is: escaped, its control characters written out."""
+    return escape(visible(text))
 
 
 def settings_html(config: Mapping[str, Any]) -> str:
@@ -15,7 +21,7 @@ def settings_html(config: Mapping[str, Any]) -> str:
         f"{key} {f'{value:.3g}' if isinstance(value, float) else value}"
         for key, value in named.items()
     ]
-    return "<br>".join(escape(line) for line in lines)
+    return "<br>".join(map(plotly_text, lines))
 
 
 def count(number: int, noun: str) -> str:

@@ -29,6 +29,7 @@ from trainer.commands.streams import (
     take_any_text,
 )
 from trainer.errors import RaretuneError
+from trainer.visible import visible
 
 BROKEN_PIPE = 141
 NO_MEMORY = re.compile(
@@ -177,5 +178,5 @@ def _plain(message: str) -> str:
 
 def _fail(message: str, status: int) -> NoReturn:
     with suppress(OSError):  # where stderr is gone there is nobody to tell
-        print(f"raretune: {message}", file=sys.stderr)
+        print(f"raretune: {visible(str(message))}", file=sys.stderr)
     sys.exit(status)

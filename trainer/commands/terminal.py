@@ -1,14 +1,16 @@
 """Tables of scores, as the commands print them to stdout."""
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table as Grid
 from rich.text import Text
 
 from trainer.steps.compiler import build, without_compiler
+from trainer.visible import visible
 
 COLUMNS = {
     "threshold": "threshold",
@@ -32,7 +34,22 @@ def progress_console() -> Console:
 
 def _console(**settings: Any) -> Console:
     """Return a console that shows text as it is: a label may be named [/b] or :smile:."""
-    return Console(markup=False, emoji=False, highlight=False, **settings)
+    return _VisibleConsole(markup=False, emoji=False, highlight=False, **settings)
+
+
+class _VisibleConsole(Console):
+    """A console that writes control characters of others' text out instead of obeying them."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Return a cell or a title, as wide as it will be."""
+        return super().render_str(visible(text, keep="\n"), **settings)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Render as any console does, but for these characters."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text, keep="\n"), style, control)
 
 
 def remark_on_speed(device_type: str) -> None:
@@ -51,7 +68,7 @@ def can_animate(console: Console) -> bool:
 
 def cell(text: str) -> Text:
     """Return text that stays on its line, its end cut off where there is no room."""
-    return Text(text, no_wrap=True, overflow="ellipsis")
+    return Text(visible(text), no_wrap=True, overflow="ellipsis")
 
 
 def packed(pieces: Sequence[str], width: int) -> list[str]:

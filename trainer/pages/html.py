@@ -12,6 +12,8 @@ from pathlib import Path
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from trainer.visible import visible
+
 DASH = "\N{EN DASH}"
 
 
@@ -35,6 +37,7 @@ def environment(folder: Path) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_visible,
     )
     made.filters |= {
         "number": number,
@@ -49,6 +52,12 @@ def environment(folder: Path) -> Environment:
         "plotly_js": _plotly_js,
     }
     return made
+
+
+def _visible(value: object) -> object:
+    """Return what a template shows: text of others without control characters."""
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return visible(str(value), keep="\n\t") if is_text else value
 
 
 def _plotly_json(figures: object) -> Markup:
@@ -80,4 +89,4 @@ def percent(share: float, digits: int = 1) -> str:
 
 def breakable(name: str) -> Markup:
     """Return a name, escaped, as HTML that may break after an underscore."""
-    return Markup("_<wbr>").join(name.split("_"))
+    return Markup("_<wbr>").join(visible(name).split("_"))

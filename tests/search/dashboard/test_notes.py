@@ -202,6 +202,14 @@ def test_names_that_mean_something_to_markdown_are_shown_as_they_are():
     assert """raretune retrain 'it'"'"'s' --trial 0""" in text
 
 
+def test_control_characters_are_written_out():
+    scores = dict.fromkeys(
+        ("threshold", "f1", "precision", "recall", "predicted_share", "prevalence"), 0.5
+    )
+    text = trial_note("s", ended(TrialState.COMPLETE, 0.5, labels={"dx\x1b[2J": scores}), "")
+    assert r"| dx\\x1b\[2J |" in text
+
+
 def test_commands_find_the_study_from_any_folder_and_hold_no_password(tmp_path):
     assert location_options(Path("runs"), default_url(Path("runs"))) == ""
     assert location_options(tmp_path, default_url(tmp_path)) == f" --workspace {tmp_path}"

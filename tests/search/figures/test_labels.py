@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from study_case import HOSTILE, LABELS, make_evidence
 
+from search.evidence.evidence import ColumnImportance
 from search.figures.labels import chosen_cut
 from search.figures.study import evidence_figures
 
@@ -52,6 +53,13 @@ def test_columns_come_in_order_with_names_that_are_no_markup(figures):
     assert list(figure.data[0].x) == sorted(figure.data[0].x, reverse=True)
     assert all("<" not in text for text in figure.layout.yaxis.ticktext)
     assert figures[f"columns:{HOSTILE}"].caption.startswith(f"Shuffling age{HOSTILE}")
+
+
+def test_control_characters_of_a_column_are_written_out(evidence):
+    columns = [ColumnImportance(column="age\x1b[2J", drop=0.1, spread=0.01)]
+    label = evidence.labels[0].model_copy(update={"columns": columns})
+    figure = evidence_figures(evidence.model_copy(update={"labels": [label]}))
+    assert r"age\x1b[2J" in figure[f"columns:{HOSTILE}"].figure.layout.yaxis.ticktext[0]
 
 
 def test_without_test_rows_nothing_is_held_against_each_other(evidence):

@@ -11,6 +11,7 @@ from jinja2 import UndefinedError
 from markupsafe import Markup, escape
 
 from trainer.pages.html import breakable, integer, number, percent, render
+from trainer.visible import visible
 
 HOSTILE = "<script>alert('a & b')</script>"
 
@@ -29,7 +30,7 @@ def filled(tmp_path):
 
 @given(name=st.text())
 def test_a_breakable_name_is_the_escaped_name_once_its_breaks_are_taken_out(name):
-    assert breakable(name).replace("<wbr>", "") == escape(name)
+    assert breakable(name).replace("<wbr>", "") == escape(visible(name))
 
 
 def test_numbers_are_rounded_grouped_and_missing_ones_a_dash():
@@ -43,6 +44,11 @@ def test_numbers_are_rounded_grouped_and_missing_ones_a_dash():
 def test_text_is_escaped_and_markup_is_not(filled):
     page = filled("{{ text }} {{ markup }}", text=HOSTILE, markup=Markup("<b>x</b>"))
     assert page == f"{escape(HOSTILE)} <b>x</b>"
+
+
+def test_control_characters_are_written_out_and_lines_stay_lines(filled):
+    page = filled("<pre>{{ text }}</pre>{{ text | breakable }}", text="a\x1b[2J\nb_\u202e")
+    assert page == r"<pre>a\x1b[2J" + "\n" + r"b_\u202e</pre>a\x1b[2J\nb_<wbr>\u202e"
 
 
 def test_every_piece_of_the_kit_escapes_what_it_is_given(filled):
