@@ -80,7 +80,7 @@ def test_a_trials_page_shows_its_note_with_labels_and_command(open_page, address
 def test_the_studys_note_tells_of_the_table_and_the_split(open_page, address):
     seen = open_page(f"{address}/note")
     expect(seen.page.get_by_text("clinic.csv, 900 rows")).to_be_visible()
-    expect(seen.page.get_by_text("540 train, 180 validation and 180 test rows")).to_be_visible()
+    expect(seen.page.get_by_text("720 rows in 5 folds and 180 test rows")).to_be_visible()
 
 
 def test_the_table_of_trials_has_a_column_for_each_score_that_sorts(open_page, address, study):

@@ -181,11 +181,15 @@ def study_note(study: StudyRecord, evidence: Evidence | None, options: str) -> s
 
 def _table_facts(evidence: Evidence) -> str:
     table = evidence.table
-    groups = f", groups of {_plain(table.group)} whole" if table.group else ""
+    groups = f", groups of {_plain(table.group)} kept whole" if table.group else ""
+    parts = f"{table.train:,} train, {table.validation:,} validation"
+    if table.folds > 1:
+        times = f" {table.repeats} times" if table.repeats > 1 else ""
+        parts = f"{table.validation:,} rows in {table.folds} folds{times}"
     return (
         f"Table: {_plain(table.file)}, {table.rows:,} rows, {table.features} features, SHA-256 "
-        f"`{table.sha256[:12]}`. Split: {table.train:,} train, {table.validation:,} validation and "
-        f"{table.test:,} test rows, stratified{groups}; seed {table.split_seed}."
+        f"`{table.sha256[:12]}`. Split: {parts} and {table.test:,} test rows, "
+        f"stratified{groups}; seed {table.split_seed}."
     )
 
 

@@ -7,12 +7,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import event
+from study_case import make_evidence
 
 from search.dashboard import notes
 from search.dashboard.notes import annotate, location_options, trial_note
 from search.space.strategy import make_pruner, make_sampler
 from search.store.attributes import DEFINITION
-from search.store.records import read_records
+from search.store.records import read_records, read_study
 from search.store.storage import default_url, open_storage, open_study
 from search.store.transactions import database
 from search.waves.optimize import Search
@@ -208,6 +209,16 @@ def test_control_characters_are_written_out():
     )
     text = trial_note("s", ended(TrialState.COMPLETE, 0.5, labels={"dx\x1b[2J": scores}), "")
     assert r"| dx\\x1b\[2J |" in text
+
+
+def test_the_studys_note_tells_of_the_folds(sqlite_study):
+    record = read_study(sqlite_study)
+    evidence = make_evidence(trial=record.best.number)
+    told = notes.study_note(record, evidence, "")
+    assert "Split: 600 train, 600 validation and 600 test rows" in told
+    folded = evidence.table.model_copy(update={"folds": 5, "repeats": 2, "validation": 1200})
+    told = notes.study_note(record, evidence.model_copy(update={"table": folded}), "")
+    assert "Split: 1,200 rows in 5 folds 2 times and 600 test rows" in told
 
 
 def test_commands_find_the_study_from_any_folder_and_hold_no_password(tmp_path):

@@ -138,6 +138,15 @@ def test_a_definition_of_another_version_costs_only_its_own_lines(study):
     assert "raretune retrain clinic --trial" in text
 
 
+def test_folds_are_told_where_there_are_several(study):
+    evidence = make_evidence()
+    folded = evidence.table.model_copy(update={"folds": 5, "repeats": 2})
+    text = report_page(read_study(study), evidence.model_copy(update={"table": folded}), BEST)
+    assert re.search(r"folds\s*5, dealt 2 times", Page(text).text)
+    assert "train rows of the first fold" in Page(text).text
+    assert "first fold" not in Page(report_page(read_study(study), evidence, BEST)).text
+
+
 def test_a_page_that_can_not_be_written_is_one_line(tmp_path, study):
     (tmp_path / "taken").mkdir()
     with pytest.raises(RaretuneError, match="name another --output"):
