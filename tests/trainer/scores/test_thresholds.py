@@ -252,7 +252,7 @@ def test_a_rare_label_is_pulled_towards_the_rows_per_positive_of_all():
     labels[:40, 0] = True
     labels[[0, 99], 1] = True
     ranking = rank(places.repeat(2, 1).T[None], labels)
-    assert shrunk_labels(ranking).tolist() == [False, True]
+    assert shrunk_labels(ranking, parse_threshold_metric("f1")).tolist() == [False, True]
     selected = ranking.rows_reaching(best_thresholds(ranking, parse_threshold_metric("f1")))
     pooled_rows = (40 + 1) / (40 + 2) * 2
     assert selected.tolist() == [[40, round(0.2 * 1 + 0.8 * pooled_rows)]]
@@ -261,7 +261,7 @@ def test_a_rare_label_is_pulled_towards_the_rows_per_positive_of_all():
 def test_shrinking_is_inert_where_every_label_has_enough_positives(monkeypatch):
     case, metric = random_case(300, rates=(0.1, 0.3)), parse_threshold_metric("f1")
     ranking = rank(*case)
-    assert not shrunk_labels(ranking).any()
+    assert not shrunk_labels(ranking, parse_threshold_metric("f1")).any()
     expected = best_thresholds(ranking, metric), pooled(cross_fitted_counts(ranking, metric))
     monkeypatch.setattr(module, "MIN_POSITIVES", 1)
     assert torch.equal(best_thresholds(ranking, metric), expected[0])
