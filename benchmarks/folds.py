@@ -6,7 +6,7 @@
 FOLDER holds NAME.csv for each table of its manifest.json, which says the labels, group, sequence
 and columns to drop. For each split seed and table, one after the other, two processes each:
 
-    one part  raretune search --folds 1
+    one part  raretune search --folds 1; not run where an older checkout is given
     folds     raretune search, which chooses the number of folds itself
     refit     what `raretune retrain --refit all` makes of the best trial of the one above
     before    the search of an older checkout, if one is given
@@ -159,7 +159,7 @@ def main() -> None:
         parser.error(f"{unknown[0]!r} is not in {folder / 'manifest.json'}: {', '.join(manifest)}")
     if before and not (before / "search" / "cli.py").exists():
         parser.error(f"--before {before} is no checkout of raretune")
-    variants = (ONE_PART, FOLDS, *([BEFORE] if before else []))
+    variants = (BEFORE if before else ONE_PART, FOLDS)
     jobs = [Job(n, seed, v) for seed in range(arguments.seeds) for n in names for v in variants]
     limit = arguments.seconds
     for job in left_to_do(jobs, read_runs(arguments.output, limit)):
