@@ -63,7 +63,11 @@ def test_a_search_prints_one_json_object_with_the_promised_keys(searched):
     assert sum(found["trials"].values()) == 8
     assert set(found["trials"]) == {"complete", "pruned", "failed"}
     assert set(found["best"]) == {"number", "value", "params"}
-    assert found["validation"]["macro_f1"] == pytest.approx(found["best"]["value"])
+    validation = found["validation"]
+    assert validation["uncorrected_macro_f1"] == pytest.approx(found["best"]["value"])
+    low, high = validation["interval"]
+    assert low <= validation["macro_f1"] <= high
+    assert (validation["folds"], validation["repeats"]) == (5, 1)
     assert set(found["test"]["labels"]) == {"rare", "rarer"}
     keys = {"threshold", "precision", "recall", "f1", "average_precision", "roc_auc", "support"}
     assert keys <= set(found["test"]["labels"]["rare"])

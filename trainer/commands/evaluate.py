@@ -109,4 +109,7 @@ def _fair_rows(checkpoint: Checkpoint, table: Table) -> tuple[np.ndarray, str]:
     test = split_again(table, settings).test
     if len(test):
         return test, "The checkpoint was trained on this table, so only its test rows are scored."
-    return every, "The checkpoint was trained on these rows, so the scores are better than on new rows."
+    return (
+        every,
+        "The checkpoint was trained on these rows, so the scores are better than on new rows.",
+    )

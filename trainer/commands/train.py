@@ -102,7 +102,9 @@ def train(given: Mapping[str, Any]) -> None:
 
 def _plan(given: Mapping[str, Any]) -> Plan:
     if "csv_path" not in given:
-        raise ConfigError("no table is named; give one with --csv_path FILE, or name a run with --resume FOLDER")
+        raise ConfigError(
+            "no table is named; give one with --csv_path FILE, or name a run with --resume FOLDER"
+        )
     roles = Roles(
         labels=tuple(given.get("label", ())),
         group=given.get("group"),
@@ -238,7 +240,8 @@ def describe(trained: Trained, seconds: float) -> dict[str, Any]:
 
 
 def _print_trained(trained: Trained) -> None:
-    console, lines = result_console(), []
+    console = result_console()
+    lines: list[str] = []
     if trained.checkpoint is not None:
         record = trained.checkpoint.record
         how = "cross-fitted" if trained.result.config.optimize_thresholds else "at 0.5"

@@ -209,7 +209,9 @@ def _reading(path: Path, names: Sequence[str] = ()) -> Iterator[None]:
         raise TableError(f"{path.name} has a header that is not UTF-8; save it as UTF-8") from error
     except (pa.ArrowException, OSError) as error:
         reason = re.sub(r"CSV column #(\d+)", name, " ".join(str(error).split()))[:200]
-        raise TableError(f"can't read {path.name}: {reason}; repair it or export it again") from error
+        raise TableError(
+            f"can't read {path.name}: {reason}; repair it or export it again"
+        ) from error
 
 
 def _check_names(names: list[str], path: Path) -> list[str]:

@@ -73,8 +73,8 @@ def fold_rows(
     n_units = len(labels) if groups is None else len(np.unique(groups))
     if n_units < n_folds:
         raise TableError(
-            f"{n_folds} folds need at least {n_folds} {'rows' if groups is None else 'groups'}, but "
-            f"there {'is' if n_units == 1 else 'are'} only {n_units} to deal; raise --val_size"
+            f"{n_folds} folds need at least {n_folds} {'rows' if groups is None else 'groups'}, "
+            f"but there {'is' if n_units == 1 else 'are'} only {n_units} to deal; raise --val_size"
             + ("" if groups is None else ", or name a finer column with --group")
         )
     return _deal(labels, groups, np.full(n_folds, 1 / n_folds), seed)

@@ -74,7 +74,8 @@ def load_state(folder: Path) -> tuple[RunState, dict[str, Any]]:
     path = folder / STATE
     if not path.is_file():
         raise CheckpointError(
-            f"no interrupted run at {folder}: {STATE} is missing; a finished run has none, so start a new one"
+            f"no interrupted run at {folder}: {STATE} is missing; a finished run has none, so "
+            "start a new one"
         )
     try:
         with safe_open(path, framework="pt") as file:

@@ -66,7 +66,7 @@ def bootstrap(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Intervals:
-    """Return 95 % percentile intervals of all scores, drawing rows, or whole groups, again and again.
+    """Return 95 % percentile intervals of all scores, drawing rows or whole groups many times.
 
     One resampling serves all scores, in memory that does not grow with `resamples`. A resample in
     which a score is undefined, such as recall without a positive, is left out of that score's

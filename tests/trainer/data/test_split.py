@@ -118,7 +118,7 @@ def test_folds_take_a_part_without_a_positive():
 
 
 def test_fewer_groups_than_folds_are_refused():
-    with pytest.raises(TableError, match="5 folds need at least 5 groups, .* only 3 to deal"):
+    with pytest.raises(TableError, match=r"5 folds need at least 5 groups, .* only 3 to deal"):
         fold_rows(make_labels(90), np.arange(90) % 3, n_folds=5, seed=0)
 
 
