@@ -82,7 +82,7 @@ def search(
     stack: Stack = None,
     workers: Workers = None,
     seed: Seed = None,
-    settings: Set = None,
+    assignments: Set = None,
     storage: Storage = None,
     name: Name = None,
     fork: Fork = None,
@@ -131,7 +131,7 @@ def search(
     run(
         study,
         overrides,
-        settings=settings or [],
+        assignments=assignments or [],
         fork_from=fork,
         workspace=Workspace(workspace),
         storage=storage,

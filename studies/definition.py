@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from studies.settings import check_keys
+from studies.assignments import check_keys
 from studies.space import Range, Scalar, Strict, Values
 from trainer.config import TrainConfig, invalid
 from trainer.data.split import MAX_FOLDS
@@ -186,19 +186,19 @@ def find_definition(name_or_path: str) -> Path:
 
 
 def load_definition(
-    name_or_path: str, overrides: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+    name_or_path: str, overrides: Mapping[str, Any], assignments: Mapping[str, Any] | None = None
 ) -> StudyDefinition:
-    """Read a definition and merge it over default.toml, `overrides` over both, `settings` over all.
+    """Read a definition and merge it over default.toml, `overrides` and then `assignments` over it.
 
-    `overrides` are nested; `settings` map dotted keys to values, as `parse_settings` returns them,
-    and change a single value within a range. Raises ConfigError with the file, the key and the
+    `overrides` are nested; `assignments` map dotted keys to values, as `parse_assignments` returns
+    them, and change a single value within a range. Raises ConfigError with the file, the key and the
     remedy.
     """
     path = find_definition(name_or_path)
     merged = read_definition(path)
     try:
         merged = _layer(merged, overrides)
-        for key, value in (settings or {}).items():
+        for key, value in (assignments or {}).items():
             merged = _layer(merged, _nested(merged, key, value))
         return StudyDefinition.model_validate(merged)
     except ValidationError as error:

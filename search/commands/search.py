@@ -21,8 +21,8 @@ from search.store.records import count_states
 from search.waves.searching import open_session_study
 from search.waves.workers import affordable
 from search.workspace import Place, Workspace
+from studies.assignments import parse_assignments
 from studies.definition import StudyDefinition, load_definition
-from studies.settings import parse_settings
 from trainer.checkpoint import Record, json_text
 from trainer.commands.device import one_thread
 from trainer.commands.interrupt import interruptible
@@ -37,7 +37,7 @@ def search(
     study: str,
     overrides: Mapping[str, Any],
     *,
-    settings: Sequence[str],
+    assignments: Sequence[str],
     fork_from: str | None,
     workspace: Workspace,
     storage: str | None,
@@ -45,7 +45,7 @@ def search(
     as_json: bool,
 ) -> None:
     """Run a search and print what it found."""
-    definition = _bounded(_definition(study, _given(overrides), parse_settings(settings)))
+    definition = _bounded(_definition(study, _given(overrides), parse_assignments(assignments)))
     with interruptible() as interrupt:
         workspace.make()
         session = prepare(definition, workspace, storage, device, forked=fork_from)
@@ -90,13 +90,13 @@ def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _definition(
-    study: str, overrides: dict[str, Any], settings: Mapping[str, Any]
+    study: str, overrides: dict[str, Any], assignments: Mapping[str, Any]
 ) -> StudyDefinition:
     """Load a definition; a table named on the command line also names the study."""
     csv = overrides.get("table", {}).get("csv")
     if csv is not None and "name" not in overrides:
         overrides["name"] = study_name(csv)
-    return load_definition(study, overrides, settings)
+    return load_definition(study, overrides, assignments)
 
 
 def study_name(csv: Path) -> str:

@@ -98,7 +98,7 @@ def known_recipes(definition: StudyDefinition) -> dict[str, tuple[dict[str, Any]
     return recipes
 
 
-def disputed(definition: StudyDefinition) -> dict[str, tuple[str, ...]]:
+def not_of_baseline(definition: StudyDefinition) -> dict[str, tuple[str, ...]]:
     """Return the searched choices that are no parameter of plain BCE, which needs another one."""
     _, fixed = known_recipes(definition)[BASELINE]
     return {

@@ -206,11 +206,11 @@ def _tune_sqlite(storage: RDBStorage) -> None:
 
 @quiet()
 def open_study(
-    storage: BaseStorage, name: str, fingerprint: Mapping[str, Any], **settings: Any
+    storage: BaseStorage, name: str, fingerprint: Mapping[str, Any], **options: Any
 ) -> optuna.Study:
     """Create a study, or continue the one of that name if its fingerprint is the same.
 
-    `settings` go to optuna.create_study. Raises ConfigError with the difference and the way out.
+    `options` go to optuna.create_study. Raises ConfigError with the difference and the way out.
     """
     study = _patiently(
         lambda: optuna.create_study(
@@ -218,7 +218,7 @@ def open_study(
             study_name=name,
             direction="maximize",
             load_if_exists=True,
-            **settings,
+            **options,
         )
     )
     stored = study.user_attrs.get(FINGERPRINT)

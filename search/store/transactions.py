@@ -78,7 +78,7 @@ def _report(trial: Trial, step: int, value: float) -> bool:
     return True
 
 
-def judge(study: optuna.Study, trials: Sequence[Trial]) -> list[bool]:
+def should_prune(study: optuna.Study, trials: Sequence[Trial]) -> list[bool]:
     """Return for each trial whether to prune it, as Trial.should_prune would, from one reading."""
     still = copy.copy(study)
     reading = functools.cache(lambda: study.get_trials(deepcopy=False))

@@ -16,7 +16,13 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import PartialFixedSampler
 from optuna.trial import Trial
 
-from search.space.space import STRUCTURAL, disputed, distributions, known_recipes, resolve_config
+from search.space.space import (
+    STRUCTURAL,
+    distributions,
+    known_recipes,
+    not_of_baseline,
+    resolve_config,
+)
 from search.store.attributes import FIXED, RECIPE
 from search.store.stale import claim, give_back
 from search.store.transactions import ask
@@ -61,9 +67,9 @@ class Search:
         self.study, self.data, self.definition = study, data, definition
         self.environment = environment or {}
         self.should_stop, self.on_progress, self.on_result = should_stop, on_progress, on_result
-        self.disputed = disputed(definition)
+        self.not_of_baseline = not_of_baseline(definition)
         space = distributions(definition)
-        self.space = {key: space[key] for key in space if key not in self.disputed}
+        self.space = {key: space[key] for key in space if key not in self.not_of_baseline}
         self.progress = Progress(definition.budget.trials, definition.budget.timeout_seconds)
         self.stack = definition.stack
         self.one_shape = stacks_pay(data.device)
@@ -163,7 +169,7 @@ class Search:
             trial = ask(self.study, self.space)
             with suppress(UpdateFinishedTrialError):
                 claim(self.study, [trial])
-                for key, choices in self.disputed.items():
+                for key, choices in self.not_of_baseline.items():
                     if key not in trial.user_attrs.get(FIXED, {}):
                         trial.suggest_categorical(key, choices)
                 return trial

@@ -35,7 +35,7 @@ from search.store.attributes import (
     STOPPED,
 )
 from search.store.storage import HEARTBEAT_SECONDS
-from search.store.transactions import beat, judge, report_epoch, set_attributes
+from search.store.transactions import beat, report_epoch, set_attributes, should_prune
 from search.waves.progress import Progress
 from search.waves.resampled import ResampledScores
 from trainer.config import TrainConfig
@@ -131,7 +131,7 @@ class Wave:
         self.on_progress(self.progress)
         if self.should_stop():
             return [False] * len(members)
-        prune = judge(self.study, [asked.trial for asked in members])
+        prune = should_prune(self.study, [asked.trial for asked in members])
         go_on = []
         for member, asked, is_weak in zip(report.runs, members, prune, strict=True):
             if is_weak and not asked.is_recipe:

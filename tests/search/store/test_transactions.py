@@ -13,10 +13,10 @@ from search.store.transactions import (
     ask,
     beat,
     database,
-    judge,
     report_epoch,
     set_attributes,
     set_study_attributes,
+    should_prune,
     silence,
 )
 
@@ -127,7 +127,7 @@ def test_pruners_judge_by_what_was_reported_at_once(pruner, url, monkeypatch):
     assert [good.should_prune(), bad.should_prune()] == [False, True]
     reads, read = [], study.get_trials
     monkeypatch.setattr(study, "get_trials", lambda **k: reads.append(1) or read(**k))
-    assert judge(study, [good, bad, bad]) == [False, True, True]
+    assert should_prune(study, [good, bad, bad]) == [False, True, True]
     assert len(reads) == 1
 
 

@@ -12,22 +12,22 @@ MAX_NEAR = 3
 OPENS_A_VALUE = ("[", "{", '"', "'")
 
 
-def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+def parse_assignments(texts: Iterable[str]) -> dict[str, Any]:
     """Read KEY=VALUE texts as {dotted key: value}, in their order; of one key, the last counts.
 
     A value is TOML: 3, 0.1, true, "text", ["a", "b"], { low = 1, high = 2 }; what can't begin one
     is a string, so that words, paths and URLs need no quotes. Raises ConfigError.
     """
-    settings: dict[str, Any] = {}
+    assignments: dict[str, Any] = {}
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not (key and equals):
             raise ConfigError(
                 f"--set {text!r} is not KEY=VALUE; write for example --set budget.trials=20"
             )
-        settings.pop(key, None)
-        settings[key] = _read_value(key, value)
-    return settings
+        assignments.pop(key, None)
+        assignments[key] = _read_value(key, value)
+    return assignments
 
 
 def _read_value(key: str, text: str) -> Any:
