@@ -191,8 +191,8 @@ def load_definition(
     """Read a definition and merge it over default.toml, `overrides` and then `assignments` over it.
 
     `overrides` are nested; `assignments` map dotted keys to values, as `parse_assignments` returns
-    them, and change a single value within a range. Raises ConfigError with the file, the key and the
-    remedy.
+    them, and change a single value within a range. Raises ConfigError with the file, the key and
+    the remedy.
     """
     path = find_definition(name_or_path)
     merged = read_definition(path)
