@@ -14,6 +14,7 @@ from search.session import Session
 from search.store.artifacts import Shelf
 from search.store.complaints import explained
 from search.store.records import TrialRecord, complete, read_records
+from search.store.stale import drop_retries
 from search.store.storage import storage_file, while_it_exists
 from search.store.transactions import backend
 from search.store.watch import DatabaseGoneError, rescue
@@ -100,6 +101,8 @@ def _search(
         progress = search_study(session, should_stop=stop, on_progress=on_progress)
     else:
         progress = run_workers(session, study, workers, should_stop=stop, on_progress=on_progress)
+    if not progress.left:
+        drop_retries(study)
     checkpoint = export_best(session, study, Shelf(study, session.shelf_folder))
     annotate(study, session.workspace.folder, session.url)
     return Outcome(

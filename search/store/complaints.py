@@ -32,6 +32,10 @@ REMEDIES = {  # what a database's complaint matches -> what helps
 }
 
 
+class StudyFullError(Exception):
+    """A study has as many trials as its search wants, those that run among them."""
+
+
 def without_password(url: str) -> str:
     """Return a storage URL without its passwords, fit for output and files, whatever its shape.
 

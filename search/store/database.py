@@ -34,8 +34,23 @@ from optuna.storages._rdb.models import (
     TrialValueModel,
 )
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import ColumnElement, Connection, Insert, Row, bindparam, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Row,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from search.store.attributes import FAILURE
+from search.store.complaints import StudyFullError
 
 TABLES = TrialModel.metadata.tables
 STUDIES, TRIALS = TABLES["studies"], TABLES["trials"]
@@ -52,15 +67,17 @@ class Database(RDBStorage):
     """A database that can be asked for a trial in few transactions."""
 
     _held: list[dict[str, Any]] | None = None
+    _total: int | None = None
     _has_read = False
 
     @contextmanager
-    def one_ask(self) -> Iterator[None]:
+    def one_ask(self, total: int | None = None) -> Iterator[None]:
         """Write the parameters set within the block at its end; read a study's trials once only.
 
         Whoever asks again gets no news, so that what wraps this storage goes by its own copies.
+        Raises StudyFullError where the trial that is asked would be one more than `total`.
         """
-        self._held, self._has_read = [], False
+        self._held, self._has_read, self._total = [], False, total
         try:
             yield
             if self._held:
@@ -68,7 +85,34 @@ class Database(RDBStorage):
                 with self.engine.begin() as connection:
                     connection.execute(self._upsert(TrialParamModel, keys, rest), self._held)
         finally:
-            self._held = None
+            self._held = self._total = None
+
+    def _get_prepared_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None, session: Session
+    ) -> TrialModel:
+        """Make a trial; the study is locked meanwhile, so that no other process makes one."""
+        if template_trial is None:
+            self._check_place(session.connection(), study_id)
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Set a trial's state; a waiting one begins only where the study has a place for it."""
+        if self._total is None or state != TrialState.RUNNING:
+            return super().set_trial_state_values(trial_id, state, values)
+        with self.engine.begin() as connection:
+            locked = connection.execute(LOCKED, {"trial": trial_id}).one()
+            self._check_place(connection, locked.study_id)
+            now = datetime.now(UTC).replace(tzinfo=None)
+            begun = connection.execute(BEGIN, {"trial": trial_id, "now": now})
+        return begun.rowcount == 1
+
+    def _check_place(self, connection: Connection, study_id: int) -> None:
+        if self._total is not None:
+            there = connection.scalar(COUNTED, {"study": study_id})
+            if there is not None and there >= self._total:
+                raise StudyFullError
 
     def _set_trial_param(
         self,
@@ -292,6 +336,25 @@ def _distribution(text: str) -> BaseDistribution:
 RUNNING = select(TRIALS.c.trial_id).where(
     TRIALS.c.trial_id.in_(bindparam("ids", expanding=True)),
     TRIALS.c.state == TrialState.RUNNING,
+)
+LOCKED = (
+    select(STUDIES.c.study_id)
+    .join(TRIALS, TRIALS.c.study_id == STUDIES.c.study_id)
+    .where(TRIALS.c.trial_id == bindparam("trial"))
+    .with_for_update(of=STUDIES)
+)
+BEGIN = (
+    update(TRIALS)
+    .where(TRIALS.c.trial_id == bindparam("trial"), TRIALS.c.state == TrialState.WAITING)
+    .values(state=TrialState.RUNNING, datetime_start=bindparam("now"))
+)
+HAS_FAILED_BY_ITSELF = exists().where(
+    PARTS["user"].c.trial_id == TRIALS.c.trial_id, PARTS["user"].c.key == FAILURE
+)
+COUNTED = select(func.count(TRIALS.c.trial_id)).where(
+    TRIALS.c.study_id == bindparam("study"),
+    TRIALS.c.state.in_([TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED])
+    | ((TRIALS.c.state == TrialState.FAIL) & HAS_FAILED_BY_ITSELF),
 )
 THERE = select(STUDIES.c.study_id).where(STUDIES.c.study_id == bindparam("study"))
 BY_ID = Reading(TRIALS.c.trial_id == bindparam("trial"))

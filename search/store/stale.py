@@ -81,6 +81,13 @@ def give_back(study: optuna.Study, trials: Iterable[Trial]) -> None:
             _enqueue_again(study, frozen)
 
 
+def drop_retries(study: optuna.Study) -> None:
+    """End the retries that still wait though their study has all its trials without them."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        if RETRY_OF in trial.user_attrs:
+            end_lost(study, trial, {LOST: "the study had all its trials without it"})
+
+
 def _retry(study: optuna.Study, trial: FrozenTrial) -> None:
     if RETRY_OF in trial.user_attrs:
         return

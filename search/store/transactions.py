@@ -22,6 +22,8 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.store import tables
+from search.store.attributes import FAILURE, LOST
+from search.store.complaints import StudyFullError
 
 if TYPE_CHECKING:
     from search.store.database import Database
@@ -44,13 +46,37 @@ def backend(study: optuna.Study) -> BaseStorage:
     return wrapped if isinstance(wrapped, BaseStorage) else storage
 
 
-def ask(study: optuna.Study, space: Mapping[str, BaseDistribution]) -> Trial:
-    """Ask a trial as Study.ask does, its parameters stored at once."""
+def ask(
+    study: optuna.Study, space: Mapping[str, BaseDistribution], total: int | None = None
+) -> Trial:
+    """Ask a trial as Study.ask does, its parameters stored at once.
+
+    Raises StudyFullError where the study has `total` trials that run or have ended by themselves,
+    whichever process asked them. In our databases that is counted within the transaction; in other
+    storages, of trials that were asked at once, the latest are ended again.
+    """
     own = database(study)
-    if own is None:
-        return study.ask(dict(space))
-    with own.one_ask():
-        return study.ask(dict(space))
+    if own is not None:
+        with own.one_ask(total):
+            return study.ask(dict(space))
+    trial = study.ask(dict(space))
+    if total is not None and not _has_place(study, trial.number, total):
+        frozen = study.get_trials(deepcopy=False)[trial.number]
+        end_lost(study, frozen, {LOST: "the study had all its trials"})
+        raise StudyFullError
+    return trial
+
+
+def _has_place(study: optuna.Study, number: int, total: int) -> bool:
+    trials = study.get_trials(deepcopy=False)
+    running = [trial.number for trial in trials if trial.state == TrialState.RUNNING]
+    ended = sum(trial.state.is_finished() and counts(trial) for trial in trials)
+    return number in running[: max(0, total - ended)]
+
+
+def counts(trial: FrozenTrial) -> bool:
+    """Whether a trial is one of its study's: not lost with its process or given back untrained."""
+    return trial.state != TrialState.FAIL or FAILURE in trial.user_attrs
 
 
 def report_epoch(study: optuna.Study, reports: Sequence[tuple[Trial, int, float]]) -> list[int]:

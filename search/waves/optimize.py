@@ -24,8 +24,9 @@ from search.space.space import (
     resolve_config,
 )
 from search.store.attributes import FIXED, RECIPE
+from search.store.complaints import StudyFullError
 from search.store.stale import claim, give_back
-from search.store.transactions import ask
+from search.store.transactions import ask, counts
 from search.waves.progress import Progress, run_of_failures
 from search.waves.resampled import ResampledScores
 from search.waves.wave import Asked, Wave
@@ -39,7 +40,8 @@ STACKS_A_WAVE = 2  # trials a wave may have in all, in stacks
 
 def enqueue_recipes(study: optuna.Study, definition: StudyDefinition) -> None:
     """Put the known recipes that a study lacks in front: in an empty one, plain BCE is trial 0."""
-    there = {trial.user_attrs.get(RECIPE) for trial in study.get_trials(deepcopy=False)}
+    trials = study.get_trials(deepcopy=False)
+    there = {trial.user_attrs.get(RECIPE) for trial in trials if counts(trial)}
     for name, (searched, fixed) in known_recipes(definition).items():
         if name not in there:
             study.enqueue_trial(searched, user_attrs={RECIPE: name, FIXED: fixed})
@@ -82,7 +84,12 @@ class Search:
         self.progress.count(self.study)
         self._show(self.progress)
         while (self._held or self.progress.left) and not self.should_stop():
-            left_over = self._wave(self._ask_wave()).train(self.data)
+            try:
+                members = self._ask_wave()
+            except StudyFullError:  # another process has asked the last trial meanwhile
+                self.progress.count(self.study)
+                continue
+            left_over = self._wave(members).train(self.data)
             if left_over:
                 self.stack = max(1, len(left_over) // 2)
                 self._held.extendleft(reversed(left_over))
@@ -146,7 +153,11 @@ class Search:
             self.progress.count(self.study)
             if not self.progress.left:
                 return
-            yield self._ask(self._shape(wave[0]))
+            try:
+                asked = self._ask(self._shape(wave[0]))
+            except StudyFullError:
+                return
+            yield asked
 
     def _ask(self, shared: Mapping[str, Any]) -> Asked:
         free = self.study.sampler
@@ -166,7 +177,7 @@ class Search:
         What its recipe fixes is no parameter of it.
         """
         while True:
-            trial = ask(self.study, self.space)
+            trial = ask(self.study, self.space, self.progress.total)
             with suppress(UpdateFinishedTrialError):
                 claim(self.study, [trial])
                 for key, choices in self.not_of_baseline.items():

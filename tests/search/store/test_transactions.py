@@ -1,18 +1,25 @@
 import math
+import multiprocessing
+from contextlib import suppress
 
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner, PatientPruner
+from optuna.trial import TrialState
 from sqlalchemy import event
 
 from search.space.pruning import Halving
+from search.store.attributes import FAILURE, LOST, RETRY_OF
+from search.store.complaints import StudyFullError
+from search.store.stale import drop_retries, reap
 from search.store.storage import open_storage, open_study
 from search.store.transactions import (
     ask,
     beat,
     database,
+    end_lost,
     report_epoch,
     set_attributes,
     set_study_attributes,
@@ -170,3 +177,65 @@ def test_signs_of_life_are_as_old_as_they_are(tmp_path):
     beat(study, [alive])
     assert set(silence(study)) == {alive.number} != {mute.number}
     assert 0 <= silence(study)[alive.number] <= 2
+
+
+def take(url, start, results, total):
+    """Ask trials until the study is full."""
+    start.wait()
+    study = open_study(open_storage(url), "s", {})
+    taken = []
+    with suppress(StudyFullError):
+        while True:
+            taken.append(ask(study, SPACE, total).number)
+    results.put(taken)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+@pytest.mark.parametrize("waiting", [0, 30])
+def test_processes_that_share_a_study_ask_no_trial_too_many(waiting, kind, tmp_path):
+    context = multiprocessing.get_context("fork")
+    end = {"sqlite": "db", "journal": "log"}[kind]
+    url, start, results = f"{kind}:///{tmp_path}/s.{end}", context.Event(), context.Queue()
+    study = open_study(open_storage(url), "s", {})
+    for _ in range(waiting):
+        study.enqueue_trial({"lr": 0.01})
+    if kind == "sqlite":
+        database(study).engine.dispose()
+    workers = [context.Process(target=take, args=(url, start, results, 10)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    start.set()
+    taken = [number for _ in workers for number in results.get(timeout=60)]
+    for worker in workers:
+        worker.join()
+    states = [trial.state.name for trial in study.trials]
+    assert len(taken) == len(set(taken)) == 10
+    assert states.count("RUNNING") == 10
+    if kind == "sqlite":
+        assert len(states) == max(10, waiting)
+
+
+def test_a_trial_that_was_lost_leaves_its_place_and_one_that_failed_by_itself_does_not(url):
+    study = open_study(open_storage(url), "s", {})
+    trials = [ask(study, SPACE, 2) for _ in range(2)]
+    with pytest.raises(StudyFullError):
+        ask(study, SPACE, 2)
+    set_attributes(study, trials[0], {FAILURE: "too large"})
+    study.tell(trials[0], state=TrialState.FAIL)
+    with pytest.raises(StudyFullError):
+        ask(study, SPACE, 2)
+    end_lost(study, study.trials[1], {LOST: "its process died"})
+    assert ask(study, SPACE, 2).number > 1
+    with pytest.raises(StudyFullError):
+        ask(study, SPACE, 2)
+
+
+def test_a_retry_that_no_place_is_left_for_is_ended(url):
+    study = open_study(open_storage(url), "s", {})
+    ask(study, SPACE)
+    reap(study, alone=True)
+    study.tell(ask(study, SPACE), 0.5)
+    study.enqueue_trial({"lr": 0.01})
+    study.enqueue_trial({"lr": 0.01}, user_attrs={RETRY_OF: 0})
+    drop_retries(study)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE", "WAITING", "FAIL"]

@@ -8,6 +8,7 @@ from training_case import with_tensors
 
 from search.space.space import distributions
 from search.space.strategy import make_pruner, make_sampler
+from search.store.attributes import FAILURE, RECIPE
 from search.store.records import read_records
 from search.store.stale import reap
 from search.store.storage import default_url, open_storage, open_study
@@ -349,3 +350,25 @@ def test_trials_held_back_by_a_stop_are_queued_again(data):
     Search(study, data, definition).run()
     complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
     assert "the guide, escalated" in {t.user_attrs.get("recipe") for t in complete}
+
+
+@pytest.mark.parametrize("ends", ["lost", "failed"])
+def test_a_recipe_that_was_lost_twice_is_asked_again_and_one_that_failed_is_not(ends):
+    study = optuna.create_study(direction="maximize")
+    definition = load_definition("default", {"name": "s"})
+    enqueue_recipes(study, definition)
+    recipes = len(study.trials)
+    trial = study.ask()
+    if ends == "lost":
+        reap(study, alone=True)
+        for _ in range(recipes):  # the retry is the last of the queue
+            again = study.ask()
+        assert again.user_attrs[RECIPE] == trial.user_attrs[RECIPE]
+        reap(study, alone=True)
+    else:
+        trial.set_user_attr(FAILURE, "too large")
+        study.tell(trial, state=TrialState.FAIL)
+    before = len(study.trials)
+    enqueue_recipes(study, definition)
+    new = [one.user_attrs[RECIPE] for one in study.trials[before:]]
+    assert new == ([trial.user_attrs[RECIPE]] if ends == "lost" else [])
