@@ -88,12 +88,13 @@ class TrainingData:
     def pool(self, of_folds: Sequence[Tensor]) -> Tensor:
         """Return probabilities (..., V, L) of the pool from those of each fold (..., V_k, L).
 
-        Where the folds are repeated, a row has the mean of what it was predicted.
+        They may be on another device than the data. Where the folds are repeated, a row has the
+        mean of what it was predicted.
         """
         size = (*of_folds[0].shape[:-2], *self.y_validation.shape)
         pooled = of_folds[0].new_zeros(size)
         for fold, probabilities in zip(self.folds, of_folds, strict=True):
-            pooled.index_add_(-2, fold.places, probabilities)
+            pooled.index_add_(-2, fold.places.to(pooled.device), probabilities)
         return pooled if self.repeats == 1 else pooled / self.repeats
 
 

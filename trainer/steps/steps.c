@@ -11,6 +11,12 @@ layer's (outputs, inputs). Shapes stand in brackets; columns are outputs padded 
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 typedef struct {
     int64_t inputs, hidden, layers, outputs, labels, batch, parameters;
 } Sizes; /* sizes are padded, but for labels and batch; layers are the hidden ones */
@@ -58,6 +64,18 @@ typedef struct {
 
 #define UNROLLED _Pragma("GCC unroll 16")
 
+/* sum + x * v, rounded once: said outright, since a compiler left to itself may fuse in tall tiles
+   and not in single rows, and then a row's answer would depend on how many rows stand beside it. */
+#if defined(__AVX512F__)
+#define FUSED(x, v, sum) (Vector) _mm512_fmadd_ps(_mm512_set1_ps(x), (__m512)(v), (__m512)(sum))
+#elif defined(__AVX__) && defined(__FMA__)
+#define FUSED(x, v, sum) (Vector) _mm256_fmadd_ps(_mm256_set1_ps(x), (__m256)(v), (__m256)(sum))
+#elif defined(__aarch64__)
+#define FUSED(x, v, sum) (Vector) vfmaq_n_f32((float32x4_t)(sum), (float32x4_t)(v), x)
+#else
+#define FUSED(x, v, sum) (sum) + (x) * (v)
+#endif
+
 /* Some rows of a strip of VECTORS * LANES columns; a tile of ROWS x VECTORS sums stays in registers
    while the depth goes by. Returns the rows that are left.
    a (rows, depth), b (depth, columns) and *out (rows, columns) from the strip on, bias (strip,) or
@@ -72,7 +90,8 @@ typedef struct {
             const float *left = a->at, *right = b;                                                 \
             for (int64_t k = 0; k < depth; k++, left += a->column, right += columns)               \
                 UNROLLED for (int i = 0; i < ROWS; i++) UNROLLED for (int j = 0; j < VECTORS; j++) \
-                    sum[i][j] += left[i * a->row] * *(const Vector *)(right + j * LANES);          \
+                    sum[i][j] =                                                                    \
+                        FUSED(left[i * a->row], *(const Vector *)(right + j * LANES), sum[i][j]);  \
             UNROLLED for (int i = 0; i < ROWS; i++) UNROLLED for (int j = 0; j < VECTORS; j++)     \
                 *(Vector *)(*out + i * columns + j * LANES) = sum[i][j];                           \
         }                                                                                          \
