@@ -54,8 +54,8 @@ Device = Annotated[
     str,
     flag(
         "device",
-        "Where to compute: cpu, cuda, or auto, which is the default and takes a GPU if there is "
-        "one.",
+        "Where to compute: cpu, cuda, or auto, which is the default and takes the CPU, since "
+        "searches of such small networks are slower on a GPU.",
     ),
 ]
 Json = Annotated[bool, flag("json", "Print one JSON object for programs to read.")]
