@@ -13,7 +13,7 @@ NEW_ENOUGH = -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 .NOTPARALLEL:
 
 help:
-	@echo 'make demo    install into $(VENV), then search the bundled NAFLD table for half a minute'
+	@echo 'make demo    install into $(VENV), then search the bundled NAFLD table for about a minute'
 	@echo 'make test    install into $(VENV) with the developer tools, then run the tests'
 	@echo 'make lint    ruff check, ruff format --check, mypy and the import rules'
 	@echo 'make clean   remove $(VENV) and all caches; runs/ stays'
@@ -23,8 +23,8 @@ help:
 demo: $(VENV)/.demo
 	$(BIN)/raretune search nafld $(DEMO_ARGS)
 	@echo
-	@echo 'The best trial learned from the train rows alone; now once more on all rows but test:'
-	$(BIN)/raretune retrain nafld --refit all --output runs/nafld/final
+	@echo 'What was found can be had again, bit for bit:'
+	$(BIN)/raretune retrain nafld --output runs/nafld/again
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TEST_ARGS)
