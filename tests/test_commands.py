@@ -302,3 +302,38 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.strip() == "set()"
     assert "search" in done.stdout
+
+
+def test_a_run_on_folds_is_scored_on_every_row_but_test_and_predicts(table_csv, tmp_path):
+    folder, flags = tmp_path / "folded", ("--folds", 3, "--epochs", 2, "--json")
+    done = raretune("train", *roles(table_csv), "--output_dir", folder, *flags)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((folder / "checkpoint.json").read_text())
+    assert (record["format_version"], record["split"]["folds"]) == (2, 3)
+    assert len(record["features"]) == 3
+    rows = pd.read_csv(table_csv)
+    assert record["split"]["rows"]["validation"] + record["split"]["rows"]["test"] == len(rows)
+    output = tmp_path / "predictions.csv"
+    done = raretune("predict", folder, "--csv", table_csv, "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(output)) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--folds", "0"], "folds"),
+        (["--folds", "many"], "folds"),
+        (["--folds", "65"], "64"),
+        (["--folds", "1", "--repeats", "2"], "needs --folds 2 or more"),
+        (["--threshold_metric", "recall>=0.8@2"], "the forms are"),
+        (["--objective", "accuracy"], "objective"),
+        (["--sampler", "luck"], "sampler"),
+        (["--pruner", "shears"], "pruner"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_in_one_line(flags, words, table_csv, tmp_path, here):
+    done = here("search", *roles(table_csv), "--workspace", tmp_path / "runs", *flags)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
