@@ -30,6 +30,7 @@ from search.commands.options import (
     Repeats,
     Rows,
     Sampler,
+    Scored,
     Seed,
     Seeds,
     SeedsEach,
@@ -284,6 +285,7 @@ def studies(
 @app.command()
 def doctor(
     repair: Repair = False,
+    csv: Scored = None,
     workspace: Folder = RUNS,
     storage: Storage = None,
     json: Json = False,
@@ -291,7 +293,7 @@ def doctor(
     """Check the database, the checkpoints, the disk and this machine."""
     from search.commands.doctor import doctor as run
 
-    run(Workspace(workspace), storage, repair=repair, as_json=json)
+    run(Workspace(workspace), storage, repair=repair, table=csv, as_json=json)
 
 
 @app.command()

@@ -2,10 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
 import torch
@@ -13,16 +14,23 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import text
 
+from search.reopen import reopen
 from search.store import tables
+from search.store.artifacts import Shelf
 from search.store.complaints import RECOVER, explained, without_password
 from search.store.filesystem import network_file_system
+from search.store.identity import misfit, origin_of, origin_of_number
+from search.store.records import read_records
 from search.store.stale import reap, stale
 from search.store.storage import MEMORY, open_storage, storage_file
-from search.workspace import Workspace
+from search.verification import fault
+from search.workspace import Place, Workspace
 from trainer.checkpoint import Checkpoint, library_versions, load_checkpoint
-from trainer.errors import CheckpointError, ConfigError
+from trainer.errors import CheckpointError, ConfigError, RaretuneError
 from trainer.steps.compiler import build, without_compiler
 
+AGAIN = "run the same search again, which trains the best trial again"
+UNUSED = "it is not used: the next search, or raretune export, trains the trial again"
 LOW_BYTES, SCARCE_BYTES = 2 * 10**9, 2 * 10**8
 
 
@@ -35,20 +43,23 @@ class Finding:
     remedy: str = ""
 
 
-def examine(url: str, workspace: Path, *, repair: bool = False) -> list[Finding]:
+def examine(
+    url: str, workspace: Path, *, repair: bool = False, table: Path | None = None
+) -> list[Finding]:
     """Look at the database, its studies, their checkpoints, the disk and the machine.
 
     Makes nothing that is not there. `repair` fails the trials of dead processes, as
-    search.store.stale does.
+    search.store.stale does. With a `table`, every kept checkpoint of the studies that were searched
+    on it is scored.
     """
     return [
-        *_database(url, workspace, repair=repair),
+        *_database(url, workspace, repair=repair, table=table),
         *_disk(workspace),
         *_machine(),
     ]
 
 
-def _database(url: str, workspace: Path, *, repair: bool) -> Iterator[Finding]:
+def _database(url: str, workspace: Path, *, repair: bool, table: Path | None) -> Iterator[Finding]:
     try:
         file = storage_file(url)
         if url == MEMORY or (file is not None and not file.exists()):
@@ -61,7 +72,8 @@ def _database(url: str, workspace: Path, *, repair: bool) -> Iterator[Finding]:
             yield from _sqlite(storage, url)
         with explained(url):
             for name in optuna.get_all_study_names(storage):
-                yield from _study(storage, name, Workspace(workspace).best(name), repair=repair)
+                place = Place(name, Workspace(workspace), url, table, device="cpu")
+                yield from _study(storage, place, repair=repair)
     except ConfigError as error:
         what, _, remedy = str(error).rpartition("; ")
         yield Finding("error", what, remedy)
@@ -99,7 +111,8 @@ def _sqlite(storage: RDBStorage, url: str) -> Iterator[Finding]:
         )
 
 
-def _study(storage: BaseStorage, name: str, best: Path, *, repair: bool) -> Iterator[Finding]:
+def _study(storage: BaseStorage, place: Place, *, repair: bool) -> Iterator[Finding]:
+    name = place.name
     study = optuna.load_study(study_name=name, storage=storage)
     if repair:
         numbers = reap(study)
@@ -114,28 +127,67 @@ def _study(storage: BaseStorage, name: str, best: Path, *, repair: bool) -> Iter
             "their process has died",
             "run raretune doctor --repair, or go on with the search",
         )
-    yield from _checkpoint(study, best)
+    yield from _checkpoint(study, place.best)
+    if place.table is not None:
+        yield from _scored(study, place)
 
 
 def _checkpoint(study: optuna.Study, best: Path) -> Iterator[Finding]:
     name = study.study_name
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    again = "run the same search again, which trains the best trial again"
     if not best.exists():
         if complete:
-            yield Finding("warning", f"study {name!r} has trials but no checkpoint {best}", again)
+            yield Finding("warning", f"study {name!r} has trials but no checkpoint {best}", AGAIN)
         return
     try:
         checkpoint = load_checkpoint(best)
     except CheckpointError as error:
-        yield Finding("error", str(error), again)
+        yield Finding("error", str(error), AGAIN)
         return
-    trial = checkpoint.record.trial or {}
-    if trial.get("study") != name or trial.get("number") not in {t.number for t in complete}:
-        yield Finding("error", f"{best} holds no complete trial of study {name!r}", again)
+    trial: dict[str, Any] = dict(checkpoint.record.trial or {})
+    number = trial.get("number")
+    if number not in {t.number for t in complete}:
+        yield Finding("error", f"{best} holds no complete trial of study {name!r}", AGAIN)
         return
-    yield Finding("ok", f"study {name!r}: {best} opens and is trial {trial['number']}")
+    if wrong := misfit(checkpoint.record, number, origin_of_number(study, number)):
+        yield Finding("error", f"{best} is not of study {name!r} as it is: {wrong}", AGAIN)
+        return
+    yield Finding("ok", f"study {name!r}: {best} opens and is trial {number}")
     yield from _versions(best, checkpoint)
+
+
+def _scored(study: optuna.Study, place: Place) -> Iterator[Finding]:
+    """Score every kept checkpoint of a study that was searched on a table."""
+    try:
+        _, session = reopen(place)
+        records = {record.number: record for record in read_records(study)}
+    except RaretuneError as error:
+        what = f"study {place.name!r}: its checkpoints are not scored: {error}"
+        yield Finding("warning", what, "name the table that it was searched on with --csv")
+        return
+    trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+    shelf, right = Shelf(study, session.shelf_folder), 0
+    kept: dict[str, Callable[[], Checkpoint | None]]
+    kept = {f"the kept checkpoint of trial {n}": partial(shelf.fetch, trials[n]) for n in records}
+    if place.best.exists():
+        kept[str(place.best)] = partial(load_checkpoint, place.best)
+    for what, fetch in kept.items():
+        try:
+            checkpoint = fetch()
+            if checkpoint is None:
+                continue
+            number = int((checkpoint.record.trial or {}).get("number", -1))
+            wrong = f"trial {number} has not ended"
+            if number in records:
+                origin = origin_of(study, records[number])
+                wrong = fault(checkpoint, session, records[number], origin)
+        except CheckpointError as error:
+            wrong = str(error)
+        right += not wrong
+        if wrong:
+            yield Finding("error", f"study {place.name!r}: {what} is wrong: {wrong}", UNUSED)
+    words = f"study {place.name!r}: {right} kept checkpoints score as the study says"
+    yield Finding("ok", words)
 
 
 def _versions(best: Path, checkpoint: Checkpoint) -> Iterator[Finding]:

@@ -1,15 +1,20 @@
 """The best trial handed over: its checkpoint in best/, its evidence with the study."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import optuna
 
-from search.evidence.evidence import Evidence, baselines, store, up_to_date
+from search.evidence.evidence import Evidence, baselines, is_of, store, up_to_date
 from search.evidence.gather import gather
 from search.session import Session
 from search.store.artifacts import Shelf
+from search.store.identity import identity_of, misfit, origin_of
 from search.store.records import TrialRecord, complete, read_records
+from search.store.transactions import is_writable
+from search.verification import fault
 from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from trainer.config import TrainConfig
 from trainer.errors import CheckpointError, ConfigError
@@ -20,18 +25,19 @@ from trainer.loop.fit import TrainResult, fit
 def export_best(session: Session, study: optuna.Study, shelf: Shelf) -> Checkpoint | None:
     """Write the best trial's checkpoint to best/ and keep its evidence; None if none is complete.
 
-    Test rows are looked at for a best trial that is new: where best/ does not hold its scores
-    already, or the study not its evidence.
+    What best/ holds already is kept if its networks score as it and the study say; else it is made
+    again, and a line on stderr says why.
     """
     records = read_records(study)
     ranked = complete(records)
     if not ranked:
         return None
-    checkpoint = _exported(session, ranked[0].number)
+    session = session.of(study)
+    checkpoint = _exported(session, study, ranked[0])
     if checkpoint is None:
         checkpoint = _tested(session, study, shelf, ranked[0])
         save_checkpoint(session.best_folder, checkpoint)
-    if up_to_date(study, records) is None:
+    if not is_of(up_to_date(study, records), checkpoint):
         store(study, _gathered(session, study, shelf, records, checkpoint))
     return checkpoint
 
@@ -48,9 +54,9 @@ def current_evidence(study: optuna.Study, reopen: Callable[[], Session]) -> Evid
         return None
     evidence = up_to_date(study, records)
     if evidence is None:
-        session = reopen()
+        session = reopen().of(study)
         shelf = Shelf(study, session.shelf_folder)
-        checkpoint = _exported(session, ranked[0].number)
+        checkpoint = _exported(session, study, ranked[0])
         checkpoint = checkpoint or _tested(session, study, shelf, ranked[0])
         evidence = _gathered(session, study, shelf, records, checkpoint)
         store(study, evidence)
@@ -60,19 +66,57 @@ def current_evidence(study: optuna.Study, reopen: Callable[[], Session]) -> Evid
 def checkpoint_of(
     session: Session, study: optuna.Study, shelf: Shelf, record: TrialRecord
 ) -> Checkpoint:
-    """Return a trial's checkpoint from the shelf, or trained again: same config, same bits."""
-    kept = shelf.fetch(study.get_trials(deepcopy=False)[record.number])
-    if kept is not None:
+    """Return a trial's checkpoint from the shelf, or trained again: same config, same bits.
+
+    One on the shelf that is not as the study says is not taken, and a line on stderr says why.
+    """
+    session, origin = session.of(study), origin_of(study, record)
+    what = f"the kept checkpoint of trial {record.number} of {study.study_name}"
+    try:
+        kept = shelf.fetch(study.get_trials(deepcopy=False)[record.number])
+        wrong = "" if kept is None else fault(kept, session, record, origin)
+    except CheckpointError as error:
+        kept, wrong = None, str(error)
+    if kept is not None and not wrong:
         return kept
-    return session.checkpoint(record.number, record.value, train_again(session, record))
+    if wrong:
+        _say(f"{what} is not used: {wrong}; the trial is trained again")
+    made = session.checkpoint(record.number, record.value, train_again(session, record))
+    if unlike := fault(made, session, record, origin):
+        _say(
+            f"trial {record.number} of {study.study_name}, trained again, is not what the study "
+            f"says: {unlike}; raretune retrain compares all of it"
+        )
+    elif wrong and is_writable(study):
+        shelf.keep(record.number, made)
+    return made
+
+
+def kept_of(
+    study: optuna.Study, session: Session, record: TrialRecord
+) -> tuple[Checkpoint | None, str]:
+    """Return a trial's checkpoint on the shelf, None if it has none; and why it can't be its own.
+
+    Its weights are not looked at.
+    """
+    try:
+        kept = Shelf(study, session.shelf_folder).fetch(
+            study.get_trials(deepcopy=False)[record.number]
+        )
+    except CheckpointError as error:
+        return None, str(error)
+    if kept is None:
+        return None, ""
+    wrong = misfit(kept.record, record.number, origin_of(study, record))
+    return kept, f"its kept checkpoint: {wrong}" if wrong else ""
 
 
 def train_again(session: Session, record: TrialRecord) -> TrainResult:
     """Train a trial's config alone, for as many epochs as it had; raises ConfigError."""
-    if not record.epochs:
+    if record.epochs < 1:
         raise ConfigError(f"trial {record.number} never trained ({record.state}); name another")
     config = TrainConfig.create(**record.config)
-    shortened = config.model_copy(update={"epochs": record.epochs})
+    shortened = config.model_copy(update={"epochs": min(record.epochs, config.epochs)})
     return replace(fit(session.experiment.data, [shortened])[0], config=config)
 
 
@@ -80,18 +124,37 @@ def _tested(session: Session, study: optuna.Study, shelf: Shelf, record: TrialRe
     return finished(checkpoint_of(session, study, shelf, record), session.experiment)
 
 
-def _exported(session: Session, number: int) -> Checkpoint | None:
-    """Return what best/ holds if it is this trial's own network, with its test scores."""
+def _exported(session: Session, study: optuna.Study, record: TrialRecord) -> Checkpoint | None:
+    """Return what best/ holds if it is this trial's own network, with its test scores.
+
+    What else should be there is told on stderr, but for an earlier best trial of the same study.
+    """
+    if not session.best_folder.exists():
+        return None
     try:
         checkpoint = load_checkpoint(session.best_folder)
-    except CheckpointError:
+        if _is_earlier(checkpoint, study, record):
+            return None
+        wrong = fault(checkpoint, session, record, origin_of(study, record))
+        if not wrong and checkpoint.record.test is None and len(session.experiment.test_rows):
+            wrong = "it has no test scores"
+    except CheckpointError as error:
+        wrong = str(error)
+    if wrong:
+        _say(f"{session.best_folder} is made again: {wrong}")
         return None
-    record, experiment = checkpoint.record, session.experiment
-    found = record.trial or {}
-    same_trial = {"study": session.definition.name, "number": number}.items() <= found.items()
-    same_table = record.table["sha256"] == experiment.table.hash
-    tested = record.test is not None or not len(experiment.test_rows)
-    return checkpoint if same_trial and same_table and tested and "refit" not in found else None
+    return checkpoint
+
+
+def _is_earlier(checkpoint: Checkpoint, study: optuna.Study, record: TrialRecord) -> bool:
+    """Whether a checkpoint is of a trial of the same study that was the best before."""
+    trial: dict[str, Any] = dict(checkpoint.record.trial or {})
+    known, number = trial.get("study_id"), trial.get("number")
+    return known is not None and known == identity_of(study) and number != record.number
+
+
+def _say(sentence: str) -> None:
+    print(f"raretune: {sentence}", file=sys.stderr)
 
 
 def _gathered(

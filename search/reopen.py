@@ -52,4 +52,4 @@ def reopen(place: Place, *, writable: bool = False) -> tuple[optuna.Study, Sessi
             f"{session.experiment.table.path} is not the table that study {place.name!r} was "
             "searched on; name that one with --csv"
         )
-    return study, session
+    return study, session.of(study)

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from search.comparison import compare, compare_networks
 from search.export import train_again
 from search.session import Session
 from search.space.objective import value_of
@@ -13,7 +14,7 @@ from search.waves.environment import environment
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
 from trainer.experiment import finished
-from trainer.loop.fit import TrainResult, fit
+from trainer.loop.fit import fit
 from trainer.refit import refit_all
 
 FIRST_FRESH_SEED = 1_000_000  # beyond any trial's number
@@ -21,10 +22,14 @@ FIRST_FRESH_SEED = 1_000_000  # beyond any trial's number
 
 @dataclass(frozen=True)
 class Retrained:
-    """A trial's checkpoint made anew; `difference` is empty if it came out bit for bit."""
+    """A trial's checkpoint made anew; `difference` is empty if it came out bit for bit.
+
+    `unknown` names what can't be compared, since nothing of it is kept.
+    """
 
     checkpoint: Checkpoint
     difference: str
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,36 +54,32 @@ class OverSeeds:
         return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
 
 
-def retrain(session: Session, record: TrialRecord) -> Retrained:
-    """Train a trial alone and compare every validation score with the stored one."""
+def retrain(session: Session, record: TrialRecord, kept: Checkpoint | None = None) -> Retrained:
+    """Train a trial alone and compare with all that is stored of it, and with what was `kept`."""
     result = train_again(session, record)
     checkpoint = session.checkpoint(record.number, record.value, result)
-    return Retrained(finished(checkpoint, session.experiment), compare(record, result))
+    compared = compare(record, result, session)
+    apart = [*compared.apart, *(() if kept is None else compare_networks(kept, checkpoint))]
+    unknown = [*compared.unknown, *(["the weights"] if kept is None else [])]
+    difference = f"{', '.join(apart[:4])} (likely cause: {_cause(record)})" if apart else ""
+    return Retrained(finished(checkpoint, session.experiment), difference, tuple(unknown))
 
 
-def compare(record: TrialRecord, result: TrainResult) -> str:
-    """Return how a result differs from a trial's stored scores, and why; "" if it does not."""
-    names = sorted(record.scores.keys() & result.scores.keys() - {"epoch"})
-    apart = [name for name in names if record.scores[name] != result.scores[name]]
-    if not apart and result.best_epoch == record.best_epoch:
-        return ""
-    shown = [f"{name} {record.scores[name]:.6f} -> {result.scores[name]:.6f}" for name in apart]
-    if result.best_epoch != record.best_epoch:
-        shown.insert(0, f"best epoch {record.best_epoch} -> {result.best_epoch}")
+def _cause(record: TrialRecord) -> str:
     causes = [
         f"{key} {before} -> {now}"
         for key, now in environment().items()
         if (before := record.environment.get(key, now)) != now
     ]
-    because = "; ".join(causes) if causes else "another processor or BLAS, perhaps"
-    return f"{', '.join(shown[:4])} (likely cause: {because})"
+    changed = "what is stored was changed, or another processor or BLAS, perhaps"
+    return "; ".join(causes) if causes else changed
 
 
 def refit(session: Session, record: TrialRecord) -> Checkpoint:
     """Train a trial's config on train and validation rows for its best epoch's number of steps."""
     config = TrainConfig.create(**record.config)
     checkpoint = refit_all(session.experiment, config, record.best_epoch)
-    trial = {**session.trial(record.number, record.value), "refit": "all"}
+    trial = {**session.trial(record.number, record.value, config), "refit": "all"}
     marked = checkpoint.record.model_copy(update={"trial": trial})
     return replace(checkpoint, record=marked)
 

@@ -3,18 +3,22 @@
 definition -> table -> experiment -> Session
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from search.folds import AUTO_FOLDS, Choice, by_positives, by_time
 from search.store.complaints import without_password
+from search.store.identity import identity_of, trial_digest
 from search.store.storage import stored_folds
 from search.workspace import Workspace
 from studies.definition import StudyDefinition
 from studies.examples import write_example
 from trainer.checkpoint import Checkpoint
 from trainer.commands.device import pick_device
+from trainer.config import TrainConfig
 from trainer.data.table import Table, read_table
 from trainer.errors import ConfigError
 from trainer.experiment import (
@@ -31,7 +35,8 @@ from trainer.loop.fit import TrainResult
 class Session:
     """A definition with its table prepared, its workspace, and its storage's URL.
 
-    `why_folds` is the sentence that says how the number of folds was chosen, if it was.
+    `why_folds` is the sentence that says how the number of folds was chosen, if it was; `study_id`
+    is the UUID of the study, once that is open.
     """
 
     definition: StudyDefinition
@@ -39,6 +44,7 @@ class Session:
     workspace: Workspace
     url: str
     why_folds: str = ""
+    study_id: str | None = None
 
     @property
     def best_folder(self) -> Path:
@@ -50,18 +56,26 @@ class Session:
         """Folder of the artifacts of all the workspace's studies."""
         return self.workspace.artifacts
 
+    def of(self, study: optuna.Study) -> "Session":
+        """Return the session of an open study, whose UUID its checkpoints then carry."""
+        return replace(self, study_id=identity_of(study))
+
     def checkpoint(self, number: int, value: float | None, result: TrainResult) -> Checkpoint:
         """Return the checkpoint of a trial's result, its test scores yet unknown."""
-        return make_checkpoint(self.experiment, result, self.trial(number, value))
+        return make_checkpoint(self.experiment, result, self.trial(number, value, result.config))
 
-    def trial(self, number: int, value: float | None) -> dict[str, Any]:
+    def trial(self, number: int, value: float | None, config: TrainConfig) -> dict[str, Any]:
         """Return what a checkpoint says of the trial it comes from."""
+        experiment = self.experiment
+        split, settings = asdict(experiment.settings), config.model_dump(mode="json")
         return {
             "study": self.definition.name,
             "storage": without_password(self.url),
             "number": number,
             "objective": self.definition.objective,
             "value": value,
+            "study_id": self.study_id,
+            "digest": trial_digest(settings, split, experiment.table.hash, value),
         }
 
 

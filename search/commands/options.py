@@ -215,6 +215,14 @@ Repair = Annotated[
         "them. Without this flag nothing is changed.",
     ),
 ]
+Scored = Annotated[
+    Path | None,
+    flag(
+        "csv",
+        "Table of studies: every checkpoint that is kept of a study searched on it is scored and "
+        "compared with what the study says. By default none is scored.",
+    ),
+]
 Example = Annotated[
     str, typer.Argument(help="Either nafld, a real table, or mesa, a synthetic one.")
 ]

@@ -1,12 +1,13 @@
 """`raretune retrain`: one trial trained again, compared with what was stored, and written."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
 from search.commands.trials import pick
+from search.export import kept_of
 from search.reopen import reopen
 from search.retrain import OverSeeds, Retrained, over_seeds, refit
 from search.retrain import retrain as train_again
@@ -37,7 +38,10 @@ def retrain(
     check_replaceable(output)
     study, session = reopen(place)
     record = pick(read_records(study), trial)
-    again = train_again(session, record)
+    kept, broken = kept_of(study, session, record)
+    again = train_again(session, record, kept)
+    if broken:
+        again = replace(again, difference="; ".join(filter(None, (again.difference, broken))))
     checkpoint = again.checkpoint if refit_rows is None else refit(session, record)
     save_checkpoint(output, checkpoint)
     spread = over_seeds(session, [record], seeds)[0] if seeds > 1 else None
@@ -47,6 +51,7 @@ def retrain(
             "number": record.number,
             "reproduced": not again.difference,
             "difference": again.difference,
+            "not_compared": list(again.unknown),
             "refit": refit_rows,
             "validation": {"macro_f1": checkpoint.record.validation["macro_f1"]},
             "test": checkpoint.record.test,
@@ -69,7 +74,11 @@ def retrain(
 def _compared(name: str, record: TrialRecord, again: Retrained) -> str:
     if again.difference:
         return f"Trial {record.number} of {name} came out differently: {again.difference}."
-    return f"Trial {record.number} of {name}: reproduced exactly."
+    told = f"Trial {record.number} of {name}: reproduced exactly."
+    if again.unknown:
+        nothing = " and ".join(again.unknown)
+        told += f" Not compared, since none are kept of this trial: {nothing}."
+    return told
 
 
 def _scores(checkpoint: Checkpoint, spread: OverSeeds | None) -> list[str]:

@@ -30,6 +30,7 @@ from search.store.attributes import (
     note_of_trial,
 )
 from search.store.complaints import without_password
+from search.store.identity import origin_of
 from search.store.records import SignRecord, StudyRecord, TrialRecord, read_study
 from search.store.storage import default_url
 from search.store.transactions import set_study_attributes, study_attributes
@@ -63,7 +64,9 @@ def annotate(study: optuna.Study, workspace: Path, url: str) -> None:
         if version not in there:
             new |= {version: 1, text: trial_note(record.name, trial, options)}
     evidence = None if record.best is None else stored(study, record.best.number)
-    source = [len(record.trials), None if evidence is None else evidence.trial]
+    source: list[Any] = [len(record.trials), None if evidence is None else evidence.trial]
+    if record.best is not None:
+        source += origin_of(study, record.best)
     if new or there.get(STUDY_NOTE, {}).get("source") != source:
         note = study_note(record, evidence, options)
         new |= _study_note(there, note, source)

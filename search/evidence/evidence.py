@@ -5,6 +5,7 @@ report can be made from the storage alone. It stands among the study's system at
 one for each label and one for the rest, each far below the 65,535 bytes of MySQL's TEXT.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +14,10 @@ import optuna
 from pydantic import BaseModel, ConfigDict
 
 from search.store.attributes import EVIDENCE
+from search.store.identity import Origin, origin_of_number
 from search.store.records import TrialRecord, complete
 from search.store.transactions import is_writable, set_study_attributes, study_attributes
-from trainer.checkpoint import json_text
+from trainer.checkpoint import Checkpoint, json_text
 from trainer.scores.bootstrap import Interval
 
 FORMAT = 1
@@ -144,30 +146,63 @@ def store(study: optuna.Study, evidence: Evidence) -> None:
     labels = whole.pop("labels")
     pieces = {f"label:{i}": label for i, label in enumerate(labels)}
     pieces["rest"] = {"labels": len(labels), **whole}
-    about = {"format": FORMAT, "trial": evidence.trial}
+    origin = origin_of_number(study, evidence.trial)
+    about = {"format": FORMAT, "trial": evidence.trial, **origin._asdict()}
     set_study_attributes(
-        study, {EVIDENCE + name: {**about, "content": piece} for name, piece in pieces.items()}
+        study,
+        {
+            EVIDENCE + name: {**about, "content": piece, "sha256": _sha256(piece)}
+            for name, piece in pieces.items()
+        },
     )
 
 
 def stored(study: optuna.Study, trial: int) -> Evidence | None:
-    """Return the evidence kept of a trial; None if it is of another one, or not as we write it."""
-    pieces = study_attributes(study)
+    """Return the evidence kept of a trial; None if it is of another one, or not as we write it.
+
+    In a study that has no UUID, what an earlier version kept is taken as it is.
+    """
+    pieces, origin = study_attributes(study), origin_of_number(study, trial)
     try:
-        rest = _content(pieces[f"{EVIDENCE}rest"], trial)
+        rest = _content(pieces[f"{EVIDENCE}rest"], trial, origin)
         labels = [
-            _content(pieces[f"{EVIDENCE}label:{i}"], trial) for i in range(rest.pop("labels"))
+            _content(pieces[f"{EVIDENCE}label:{i}"], trial, origin)
+            for i in range(rest.pop("labels"))
         ]
         return Evidence.model_validate({**rest, "labels": labels})
     except (KeyError, TypeError, ValueError):  # pydantic's error is a ValueError
         return None
 
 
-def _content(piece: dict[str, Any], trial: int) -> dict[str, Any]:
+def is_of(evidence: Evidence | None, checkpoint: Checkpoint) -> bool:
+    """Whether evidence tells of a checkpoint what the checkpoint does."""
+    if evidence is None:
+        return False
+    record = checkpoint.record
+    test: dict[str, Any] = dict(record.test or {})
+    of_labels = {name: one["f1"] for name, one in test.get("labels", {}).items()}
+    scores = (record.validation["macro_f1"], test.get("macro_f1"))
+    return (
+        (evidence.validated, evidence.macro_f1) == scores
+        and {one.label: one.threshold for one in evidence.labels} == record.thresholds
+        and {one.label: one.test.f1 for one in evidence.labels if one.test} == of_labels
+    )
+
+
+def _content(piece: dict[str, Any], trial: int, origin: Origin) -> dict[str, Any]:
     """Return a piece's own part; raises ValueError if it is of another trial or format."""
     if (piece["format"], piece["trial"]) != (FORMAT, trial):
         raise ValueError("a piece of another trial's evidence")
+    if (piece.get("study_id"), piece.get("digest", "")) != origin:
+        if origin.study_id is not None or "digest" in piece:
+            raise ValueError("a piece of another study's evidence, or of what its trial was before")
+    elif piece["sha256"] != _sha256(piece["content"]):
+        raise ValueError("a piece that was changed")
     return dict(piece["content"])
+
+
+def _sha256(piece: object) -> str:
+    return hashlib.sha256(json.dumps(piece, sort_keys=True).encode()).hexdigest()
 
 
 def up_to_date(study: optuna.Study, records: Sequence[TrialRecord]) -> Evidence | None:

@@ -15,6 +15,7 @@ from trainer.errors import ConfigError
 
 if TYPE_CHECKING:
     from trainer.loop.fit import EpochReport, TrainResult
+    from trainer.loop.history import Row
 
 
 def in_words(objective: str) -> str:
@@ -44,6 +45,10 @@ def value_of(result: TrainResult, objective: str) -> float:
     """Return the objective at a result's best epoch; nan if it has none."""
     if not result.networks:
         return math.nan
-    if objective in OBJECTIVES:
-        return result.scores[objective]
-    return result.history[result.best_epoch - 1][f"f1_{objective.removeprefix(LABEL_OBJECTIVE)}"]
+    return value_in(result.history[result.best_epoch - 1], objective)
+
+
+def value_in(row: Row, objective: str) -> float:
+    """Return the objective in a history's row, nan if it is not there."""
+    label = objective.removeprefix(LABEL_OBJECTIVE)
+    return row.get(objective if objective in OBJECTIVES else f"f1_{label}", math.nan)

@@ -6,12 +6,13 @@ something else. All values are JSON.
 
 # A study's user attributes.
 DEFINITION = "raretune_definition"  # its StudyDefinition, the table's path absolute, no storage URL
+IDENTITY = "raretune_id"  # a UUID of its own, from when it was made
 FINGERPRINT = "raretune_fingerprint"  # the parts of the definition that decide what a value means
 CONFIRMED = "confirmed"  # the best trials over fresh seeds: number, searched, values, mean, spread
 
 # A study's system attributes, where optuna-dashboard keeps its own; those that end in ":" are the
 # first part of a name.
-EVIDENCE = "raretune:evidence:"  # "label:0" ... and "rest": a piece of the best trial's Evidence
+EVIDENCE = "raretune:evidence:"  # "label:0" ... and "rest": a piece of its Evidence, whose it is
 STUDY_NOTE = "raretune_study_note"  # what the study's note was written from, and its SHA-256
 ARTIFACTS = "dashboard:artifacts:"  # TRIAL_ID:ARTIFACT_ID: name and type of a file; null if gone
 NOTE_VERSION = "dashboard:note_ver"  # how often the study's note was written

@@ -28,6 +28,7 @@ from search.store import tables
 from search.store.attributes import FINGERPRINT
 from search.store.complaints import explained, quiet, without_password
 from search.store.filesystem import network_file_system, read_only
+from search.store.identity import identify
 from search.store.journal import Journal
 from search.store.watch import watch
 from search.workspace import Workspace, file_url
@@ -227,6 +228,7 @@ def open_study(
             raise ConfigError(
                 f"study {name!r} was not made by raretune; give the new one another --name"
             )
+        identify(study)
         study.set_user_attr(FINGERPRINT, json.loads(json.dumps(fingerprint)))
     elif stored != json.loads(json.dumps(fingerprint)):
         changes = "; ".join(differences(stored, fingerprint))
@@ -234,6 +236,8 @@ def open_study(
             f"study {name!r} exists with another definition ({changes}); "
             f"give the new one another --name, and --fork {name} to begin with the trials that fit"
         )
+    else:
+        identify(study)  # one of an earlier version has no identity
     return study
 
 

@@ -46,6 +46,7 @@ def search_study(
 ) -> Progress:
     """Search the session's study in this process, keeping the best trials' checkpoints."""
     study = open_session_study(session, worker)
+    session = session.of(study)
     shelf = Shelf(study, session.shelf_folder, tells=worker == 0)
 
     def keep(number: int, value: float, result: TrainResult) -> None:

@@ -1,38 +1,36 @@
 import shutil
 import sqlite3
 from collections import namedtuple
+from dataclasses import replace
 
 import pytest
-import torch
 from optuna.distributions import FloatDistribution
 
 from search import doctor
 from search.doctor import examine
+from search.export import export_best
+from search.store.artifacts import Shelf
 from search.store.attributes import OWNER
 from search.store.stale import owner
-from search.store.storage import default_url, open_storage, open_study
+from search.store.storage import default_url, load_study, open_storage, open_study
 from search.store.transactions import ask, set_attributes
-from trainer.checkpoint import save_checkpoint
-from trainer.config import TrainConfig
-from trainer.data.table import Roles
-from trainer.experiment import SplitSettings, make_checkpoint, prepare_experiment
-from trainer.loop.fit import fit
+from trainer.checkpoint import load_checkpoint, save_checkpoint
 from trainer.steps.compiler import Build
 
 
 @pytest.fixture(scope="module")
-def searched(table_csv, tmp_path_factory):
-    """A workspace with one study of one complete trial, and its checkpoint."""
-    workspace = tmp_path_factory.mktemp("searched")
-    roles = Roles(labels=("rare", "rarer"), group="family", id=("person",))
-    settings = SplitSettings(0.2, 0.2, 0)
-    experiment = prepare_experiment(table_csv, roles, settings, torch.device("cpu"))
-    result = fit(experiment.data, [TrainConfig.create(epochs=1)])[0]
-    study = open_study(open_storage(default_url(workspace)), "clinic", {})
-    study.tell(study.ask(), 0.5)
-    checkpoint = make_checkpoint(experiment, result, {"study": "clinic", "number": 0})
-    save_checkpoint(workspace / "clinic" / "best", checkpoint)
-    return workspace
+def searched(searched_session):
+    """A workspace with one study, and its checkpoints."""
+    session = searched_session(
+        "clinic",
+        budget={"trials": 4},
+        training={"epochs": 2},
+        pruner="none",
+        space={"batch_size": [64], "hidden_dim": [16]},
+    )
+    study = load_study(open_storage(session.url), "clinic")
+    export_best(session, study, Shelf(study, session.shelf_folder))
+    return session.workspace.folder
 
 
 @pytest.fixture
@@ -50,6 +48,38 @@ def test_a_workspace_after_a_search_is_well(workspace):
     said = " ".join(finding.what for finding in findings)
     for part in ("schema", "WAL", "whole", "is trial", "GB free", "OMP_NUM_THREADS", "CUDA"):
         assert part in said
+
+
+def test_every_kept_checkpoint_is_scored_on_its_table(workspace, table_csv):
+    url, best = default_url(workspace), workspace / "clinic" / "best"
+    findings = examine(url, workspace, table=table_csv)
+    assert bad(findings) == []
+    assert "5 kept checkpoints score as the study says" in " ".join(f.what for f in findings)
+    study = load_study(open_storage(url), "clinic")
+    shelf = Shelf(study, workspace / "artifacts")
+    other = next(
+        t for t in study.trials if t.number != load_checkpoint(best).record.trial["number"]
+    )
+    kept = shelf.fetch(other)
+    (network,) = kept.networks
+    negated = {name: -tensor for name, tensor in network.parameters.items()}
+    shelf.keep(other.number, replace(kept, networks=(replace(network, parameters=negated),)))
+    checkpoint = load_checkpoint(best)
+    test = {**checkpoint.record.test, "macro_f1": 0.999}
+    flattered = checkpoint.record.model_copy(update={"test": test})
+    save_checkpoint(best, replace(checkpoint, record=flattered))
+    assert bad(examine(url, workspace)) == []
+    on_shelf, in_best = bad(examine(url, workspace, table=table_csv))
+    assert f"the kept checkpoint of trial {other.number} is wrong: its score" in on_shelf.what
+    assert "its test score macro_f1 is said to be 0.999" in in_best.what
+
+
+def test_a_study_of_another_table_is_not_scored(workspace, tmp_path, table_csv):
+    csv = tmp_path / "other.csv"
+    csv.write_text(table_csv.read_text().replace("north", "upper"))
+    (finding,) = bad(examine(default_url(workspace), workspace, table=csv))
+    assert finding.level == "warning"
+    assert "its checkpoints are not scored" in finding.what
 
 
 def test_nothing_is_made_where_nothing_is(tmp_path):

@@ -45,6 +45,79 @@ def test_a_difference_is_named_with_its_likely_cause(searched):
     assert "best_epoch" not in difference
 
 
+def raised(record):
+    return {"value": record.value + 0.2}
+
+
+def without_scores(record):
+    return {"scores": {}}
+
+
+def another_epochs_value(record):
+    return {"curve": {**record.curve, 2: 0.1234}}
+
+
+def without_an_epochs_value(record):
+    return {"curve": {epoch: value for epoch, value in record.curve.items() if epoch != 2}}
+
+
+def another_threshold(record):
+    rare = {**record.labels["rare"], "threshold": 0.987}
+    return {"labels": {**record.labels, "rare": rare}}
+
+
+def fewer_epochs(record):
+    return {"epochs": record.epochs - 1}
+
+
+def endless_epochs(record):
+    return {"epochs": 10**9}
+
+
+def another_best_epoch(record):
+    return {"best_epoch": record.best_epoch + 1}
+
+
+def another_resample(record):
+    return {"resampled": {**record.resampled, "drawn": [0.5] * len(record.resampled["drawn"])}}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (raised, "value 0."),
+        (without_scores, "average_precision nothing ->"),
+        (another_epochs_value, "value of epoch 2 0.123400 ->"),
+        (without_an_epochs_value, "value of epoch 2 nothing ->"),
+        (another_threshold, "rare threshold 0.987000 ->"),
+        (fewer_epochs, "value of epoch"),
+        (endless_epochs, "epochs 1000000000 ->"),
+        (another_best_epoch, "best epoch"),
+        (another_resample, "resampled scores drawn"),
+    ],
+)
+def test_whatever_is_stored_otherwise_is_noticed(searched, change, named):
+    session, _, records = searched
+    record = records[0]
+    tampered = dataclasses.replace(record, **change(record))
+    assert named in retrain(session, tampered).difference
+
+
+def test_other_weights_on_the_shelf_are_noticed_and_none_are_said(searched):
+    session, study, records = searched
+    best = max((r for r in records if r.state == "complete"), key=lambda r: r.value)
+    kept = Shelf(study, session.shelf_folder).fetch(study.trials[best.number])
+    same = retrain(session, best, kept)
+    assert (same.difference, same.unknown) == ("", ())
+    network = kept.networks[0]
+    bias = {"layers.0.bias": network.parameters["layers.0.bias"] + 1e-7}
+    other = dataclasses.replace(network, parameters={**network.parameters, **bias})
+    changed = dataclasses.replace(kept, networks=(other,))
+    assert "layers.0.bias of network 0" in retrain(session, best, changed).difference
+    pruned = next(r for r in records if r.state == "pruned")
+    assert retrain(session, pruned).unknown == ("the weights",)
+
+
 def test_an_export_is_bitwise_the_retrained_checkpoint(searched):
     session, study, records = searched
     best = max((r for r in records if r.state == "complete"), key=lambda r: r.value)
