@@ -69,7 +69,7 @@ def _database(url: str, workspace: Path, *, repair: bool, table: Path | None) ->
         storage = open_storage(url, writable=repair)
         yield Finding("ok", f"database {without_password(url)} opens, its schema fits Optuna's")
         if file is not None and isinstance(storage, RDBStorage):
-            yield from _sqlite(storage, url)
+            yield from _sqlite(storage, url, file)
         with explained(url):
             for name in optuna.get_all_study_names(storage):
                 place = Place(name, Workspace(workspace), url, table, device="cpu")
@@ -89,11 +89,11 @@ def _tables() -> Iterator[Finding]:
         )
 
 
-def _sqlite(storage: RDBStorage, url: str) -> Iterator[Finding]:
+def _sqlite(storage: RDBStorage, url: str, file: Path) -> Iterator[Finding]:
     with explained(url), storage.engine.connect() as connection:
         mode = connection.scalar(text("PRAGMA journal_mode"))
         faults = list(connection.scalars(text("PRAGMA quick_check")))
-    if mode == "wal":
+    if mode == "wal" or _is_kept_in_wal(file):
         yield Finding("ok", "readers and a writer work at once (WAL)")
     else:
         yield Finding(
@@ -109,6 +109,15 @@ def _sqlite(storage: RDBStorage, url: str) -> Iterator[Finding]:
             f"the file is damaged: {str(faults[0])[:200]}",
             RECOVER,
         )
+
+
+def _is_kept_in_wal(file: Path) -> bool:
+    """Whether a database is in WAL mode, which SQLite does not say where it opens one without log.
+
+    Source: sqlite.org/fileformat2.html, the file format version numbers in the header.
+    """
+    with file.open("rb") as opened:
+        return opened.read(20)[18:] == b"\x02\x02"
 
 
 def _study(storage: BaseStorage, place: Place, *, repair: bool) -> Iterator[Finding]:

@@ -50,6 +50,15 @@ def test_a_workspace_after_a_search_is_well(workspace):
         assert part in said
 
 
+def test_a_database_that_nobody_has_open_is_well(workspace):
+    """Its last reader took the log away."""
+    connection = sqlite3.connect(workspace / "studies.db")
+    connection.execute("SELECT * FROM studies").fetchall()
+    connection.close()
+    assert not (workspace / "studies.db-wal").exists()
+    assert bad(examine(default_url(workspace), workspace)) == []
+
+
 def test_every_kept_checkpoint_is_scored_on_its_table(workspace, table_csv):
     url, best = default_url(workspace), workspace / "clinic" / "best"
     findings = examine(url, workspace, table=table_csv)
