@@ -22,21 +22,22 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainer.config import TrainConfig, invalid
 from trainer.data.features import Features
-from trainer.data.table import Roles
 from trainer.errors import CheckpointError, ConfigError
 from trainer.loop.history import HistoryRow
 from trainer.loop.resume import STATE
+from trainer.record import Record as Record
+from trainer.record import parse
 from trainer.stack.model import Shape, flat_parameters
 from trainer.writing import replaced_folder
 
@@ -48,35 +49,7 @@ FILES = MODEL, RECORD, THRESHOLDS, HISTORY = (
 )
 OWN = (*FILES, STATE, f".{STATE}.part", "history.svg", "evaluation.html")  # of a run's folder
 FEATURE_PREFIX = "features."
-
-
-class Record(BaseModel):
-    """What checkpoint.json holds; scores are in [0, 1], `best_epoch` counts from 1.
-
-    `features` has the description of each network's features, in the order of the folds.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format_version: Literal[2] = 2
-    config: TrainConfig
-    labels: tuple[str, ...] = Field(min_length=1)
-    roles: Roles
-    features: list[dict[str, Any]] = Field(min_length=1)
-    thresholds: dict[str, float]
-    best_epoch: int
-    validation: dict[str, Any]
-    test: dict[str, Any] | None
-    split: dict[str, Any]
-    table: dict[str, Any]
-    trial: dict[str, Any] | None = None
-    versions: dict[str, str]
-
-    @property
-    def doubts(self) -> dict[str, str]:
-        """Labels whose decisions should not be relied on, and why; see trainer.scores.doubts."""
-        found: dict[str, str] = self.validation.get("doubts", {})
-        return found
+KINDS = {torch.float32, torch.float64, torch.int64}  # of the tensors in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -211,27 +184,22 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             f"no checkpoint at {folder}: {RECORD} is missing; name the folder that holds it"
         )
     try:
-        written = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        tensors = load_file(folder / MODEL)
+        written = parse((folder / RECORD).read_text(encoding="utf-8"))
+        tensors = _read_tensors(folder / MODEL)
         if isinstance(written, dict) and written.get("format_version") == 1:
             written, tensors = _from_format_1(written, tensors)
         record = Record.model_validate(written)
         networks = tuple(_network(record, tensors, k) for k in range(len(record.features)))
-        history = _read_history(folder / HISTORY)
+        known = {name for k, network in enumerate(networks) for name in _names(network, k)}
+        if stray := sorted(tensors.keys() - known):
+            raise CheckpointError(f"the tensor {stray[0]} belongs to none of its networks")
+        for network in networks:
+            _check_parameters(network)
+        return Checkpoint(record, networks, _read_history(folder / HISTORY))
     except ValidationError as error:
         raise _broken(folder, str(invalid(error))) from None
-    except (ConfigError, CheckpointError) as error:
+    except (ConfigError, CheckpointError, OSError, SafetensorError, ValueError) as error:
         raise _broken(folder, str(error)) from None
-    except (OSError, SafetensorError, ValueError) as error:
-        raise _broken(folder, str(error)) from None
-    known = {name for k, n in enumerate(networks) for name in _names(n, k)}
-    if stray := sorted(tensors.keys() - known):
-        raise _broken(folder, f"the tensor {stray[0]} belongs to none of its networks")
-    if set(record.thresholds) != set(record.labels):
-        raise _broken(folder, "thresholds that are not those of its labels")
-    for network in networks:
-        _check_shapes(folder, network)
-    return Checkpoint(record, networks, history)
 
 
 def _from_format_1(
@@ -261,15 +229,32 @@ def _names(network: Network, k: int) -> list[str]:
     return [f"{k}.{name}" for name in (*fitted, *network.parameters)]
 
 
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    tensors = load_file(path)
+    for name, tensor in tensors.items():
+        if tensor.dtype not in KINDS:
+            raise CheckpointError(f"the tensor {name} is of {tensor.dtype}, which none of them is")
+    return tensors
+
+
 def _read_history(path: Path) -> list[HistoryRow]:
     with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {name: int(text) if name == "epoch" else float(text) for name, text in row.items()}
-            for row in csv.DictReader(file)
-        ]
+        try:
+            names, *rows = csv.reader(file, strict=True)
+        except csv.Error as error:
+            raise CheckpointError(f"{path.name} is not CSV, {error}") from None
+    if names[:1] != ["epoch"] or len(set(names)) < len(names):
+        raise CheckpointError(f"{path.name} has other columns than epoch and scores, each once")
+    history: list[HistoryRow] = []
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(names) or row[0] != str(number):
+            raise CheckpointError(f"{path.name} has another row where epoch {number} belongs")
+        scores = zip(names[1:], map(float, row[1:]), strict=True)
+        history.append({"epoch": number, **dict(scores)})
+    return history
 
 
-def _check_shapes(folder: Path, network: Network) -> None:
+def _check_parameters(network: Network) -> None:
     shape = network.shape
     sizes = [shape.features, *[shape.hidden_dim] * shape.num_layers, shape.labels]
     expected: dict[str, tuple[int, ...]] = {}
@@ -278,10 +263,10 @@ def _check_shapes(folder: Path, network: Network) -> None:
         expected[f"layers.{i}.bias"] = (n_out,)
     found = {name: tuple(tensor.shape) for name, tensor in network.parameters.items()}
     if found != expected:
-        raise _broken(folder, f"layers of shapes {found} where the config has {expected}")
+        raise CheckpointError(f"layers of shapes {found} where the config has {expected}")
     for name, tensor in network.parameters.items():
         if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
-            raise _broken(folder, f"{name} holds other than finite float32 numbers")
+            raise CheckpointError(f"{name} holds other than finite float32 numbers")
 
 
 def _broken(folder: Path, reason: str) -> CheckpointError:

@@ -25,6 +25,8 @@ WEIGHT_METHODS: tuple[WeightMethod, ...] = get_args(WeightMethod)
 LossType = Literal["bce", "weighted_bce", "focal"]
 EarlyStopMetric = Literal["loss", "macro_f1", "macro_recall", "roc_auc", "average_precision"]
 
+MANY_FINDINGS = 100
+
 LOSS_TYPES: tuple[LossType, ...] = get_args(LossType)
 
 
@@ -97,13 +99,16 @@ class TrainConfig(BaseModel):
 
 def invalid(error: ValidationError, prefix: str = "") -> ConfigError:
     """Pydantic's findings as one line: the key, what was given, what is allowed."""
+    if (count := error.error_count()) > MANY_FINDINGS:  # to list them takes their number squared
+        return ConfigError(f"{prefix}{count} values are not of the form that they should have")
     findings = []
-    for finding in error.errors():
+    for finding in error.errors(include_url=False):
         key = prefix + ".".join(str(part) for part in finding["loc"])
         given = finding["input"]
         shown = "" if isinstance(given, dict) else f", got {_short(given)}"
         message = finding["msg"].removeprefix("Value error, ").replace("Input should", "must")
-        findings.append(f"{key}: {message[:1].lower()}{message[1:]}{shown}")
+        said = f"{message[:1].lower()}{message[1:]}{shown}"
+        findings.append(f"{key}: {said}" if key else said)
     return ConfigError("; ".join(findings))
 
 

@@ -142,24 +142,25 @@ def make_checkpoint(
         Network(features, shape_of(config, features, len(table.roles.labels)), parameters)
         for features, parameters in zip(experiment.features, result.networks, strict=True)
     )
-    record = Record(
-        config=config,
-        labels=table.roles.labels,
-        roles=table.roles,
-        features=[features.to_state()[1] for features in experiment.features],
-        thresholds=result.thresholds,
-        best_epoch=result.best_epoch,
-        validation={
+    content = {
+        "config": config,
+        "labels": table.roles.labels,
+        "roles": table.roles,
+        "features": [features.description for features in experiment.features],
+        "thresholds": result.thresholds,
+        "best_epoch": result.best_epoch,
+        "validation": {
             "scores": result.scores,
             "shrunk_thresholds": list(result.shrunk),
             **result.evaluation.to_json(),
         },
-        test=None,
-        split={**asdict(experiment.settings), "rows": experiment.row_counts},
-        table={"file": table.path.name, "rows": len(table.labels), "sha256": table.hash},
-        trial=trial,
-        versions=library_versions(),
-    )
+        "test": None,
+        "split": {**asdict(experiment.settings), "rows": experiment.row_counts},
+        "table": {"file": table.path.name, "rows": len(table.labels), "sha256": table.hash},
+        "trial": trial,
+        "versions": library_versions(),
+    }
+    record = Record.model_validate(content)
     return Checkpoint(record, networks, result.history)
 
 

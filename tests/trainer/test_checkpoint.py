@@ -39,21 +39,28 @@ def trained(table_csv):
     (features,), data = make_data(table, [split])
     config = TrainConfig.create(batch_size=64, hidden_dim=32, num_layers=1, epochs=5, lr=3e-3)
     result = fit(data, [config])[0]
-    record = Record(
-        config=config,
-        labels=roles.labels,
-        roles=roles,
-        features=[features.to_state()[1]],
-        thresholds=result.thresholds,
-        best_epoch=result.best_epoch,
-        validation=result.evaluation.to_json(),
-        test=None,
-        split={"seed": 0},
-        table={"sha256": table.hash},
-        versions=library_versions(),
-    )
+    content = {
+        "config": config,
+        "labels": roles.labels,
+        "roles": roles,
+        "features": [features.description],
+        "thresholds": result.thresholds,
+        "best_epoch": result.best_epoch,
+        "validation": {
+            "scores": result.scores,
+            "shrunk_thresholds": [],
+            **result.evaluation.to_json(),
+        },
+        "test": None,
+        "split": {
+            **{"val_size": 0.2, "test_size": 0.2, "seed": 0},
+            "rows": {"train": 60, "validation": 20, "test": 20},
+        },
+        "table": {"file": table_csv.name, "rows": len(table.labels), "sha256": table.hash},
+        "versions": library_versions(),
+    }
     network = Network(features, shape_of(config, features, 2), result.networks[0])
-    checkpoint = Checkpoint(record, (network,), result.history)
+    checkpoint = Checkpoint(Record.model_validate(content), (network,), result.history)
     return table, split, result, checkpoint
 
 

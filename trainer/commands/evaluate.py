@@ -105,7 +105,8 @@ def _fair_rows(checkpoint: Checkpoint, table: Table) -> tuple[np.ndarray, str]:
     every = np.arange(len(table.labels))
     if table.hash != record.table["sha256"]:
         return every, ""
-    settings = SplitSettings(*(record.split[key] for key in ("val_size", "test_size", "seed")))
+    split = record.split
+    settings = SplitSettings(split["val_size"], split["test_size"], split["seed"])
     test = split_again(table, settings).test
     if len(test):
         return test, "The checkpoint was trained on this table, so only its test rows are scored."

@@ -6,10 +6,11 @@ missing elsewhere. A digit string column becomes those of its sequence features 
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, FailFast
 
 from trainer.data.reading import MISSING_WORDS
 from trainer.data.sequence import find_symbols, sequence_features
@@ -26,7 +27,7 @@ class Categories(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     column: str
-    values: tuple[str, ...]
+    values: Annotated[tuple[str, ...], FailFast()]
     missing: bool
 
     @property
@@ -56,7 +57,7 @@ class Strings(BaseModel):
 
     column: str
     symbols: str
-    kept: tuple[str, ...]
+    kept: Annotated[tuple[str, ...], FailFast()]
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -13,13 +13,14 @@ and a text the 0/1 columns of trainer.data.columns. What does not vary over the 
 out.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, ValidationError
 
 from trainer.data.columns import (
     Categories,
@@ -53,9 +54,9 @@ class Description(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    numbers: tuple[str, ...]
+    numbers: Annotated[tuple[str, ...], FailFast()]
     strings: Strings | None
-    categories: tuple[Categories, ...]
+    categories: Annotated[tuple[Categories, ...], FailFast()]
 
     @property
     def number_names(self) -> tuple[str, ...]:
@@ -104,10 +105,10 @@ class Features:
     def names(self) -> tuple[str, ...]:
         """(D,) names of the output's columns."""
         numbers = self.description.number_names
-        pieces = [int((self.piece_of[:i] == of).sum()) for i, of in enumerate(self.piece_of)]
+        pieces = [itertools.count() for _ in numbers]
         return (
             *(numbers[i] for i in self.scaled),
-            *(f"{numbers[of]} piece {k}" for of, k in zip(self.piece_of, pieces, strict=True)),
+            *(f"{numbers[of]} piece {next(pieces[of])}" for of in self.piece_of),
             *(f"{numbers[i]} missing" for i in self.flagged),
             *(name for c in self.description.categories for name in c.names),
         )
@@ -168,14 +169,14 @@ class Features:
 
     @classmethod
     def from_state(
-        cls, tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]
+        cls, tensors: Mapping[str, np.ndarray], description: Description | Mapping[str, Any]
     ) -> "Features":
         """The features behind a state; raises CheckpointError when it is not one."""
         try:
             parsed = Description.model_validate(description)
         except ValidationError as error:
             raise _broken("its description is of another form") from error
-        _check_strings(parsed.strings)
+        _check_texts(parsed)
         _check_arrays(tensors, len(parsed.number_names))
         return cls(parsed, **{name: tensors[name] for name in ARRAYS})
 
@@ -238,12 +239,20 @@ def _fit_numbers(numbers: np.ndarray, n_table: int, description: Description) ->
 # A state from outside
 
 
-def _check_strings(strings: Strings | None) -> None:
+def _check_texts(description: Description) -> None:
+    strings, categories = description.strings, description.categories
+    columns = [*description.numbers, *(category.column for category in categories)]
+    if len({*columns}) < len(columns) or (strings and strings.column in columns):
+        raise _broken("a column is there twice")
+    if any(len(set(category.values)) < len(category.values) for category in categories):
+        raise _broken("a category is there twice")
     if strings is None:
         return
     digits = set(strings.symbols)
     if len(digits) < len(strings.symbols) or not digits <= set("0123456789"):
         raise _broken(f"its symbols {strings.symbols!r} are not different digits")
+    if len(set(strings.kept)) < len(strings.kept):
+        raise _broken("a sequence feature is there twice")
     if not strings.kept or not set(strings.kept) <= set(sequence_features([], strings.symbols)[1]):
         raise _broken("it names sequence features that do not exist")
 

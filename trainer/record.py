@@ -1,0 +1,240 @@
+"""What checkpoint.json says of a run, every field typed and checked.
+
+A file from outside goes through `parse` and `Record.model_validate`: then it has a record's fields,
+each in its range and in accord with the others, and nothing after needs to look again. An undefined
+score is nan, which JSON lacks: it is null there, and None when read.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, NoReturn, NotRequired
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_validator,
+    with_config,
+)
+from typing_extensions import TypedDict
+
+from trainer.config import TrainConfig
+from trainer.data.features import Description
+from trainer.data.split import MAX_FOLDS
+from trainer.data.table import Roles
+from trainer.errors import CheckpointError
+
+ROUNDING = 1e-9  # sums of shares may end as far above 1
+closed = with_config(ConfigDict(extra="forbid"))
+
+
+def _share(value: float | None) -> float | None:
+    if value is None or math.isnan(value) or 0 <= value <= 1 + ROUNDING:
+        return value
+    raise ValueError("must be from 0 to 1, or null where undefined")
+
+
+Number = Annotated[float, Field(strict=True)]
+Share = Annotated[Number, Field(ge=0, le=1 + ROUNDING)]
+Undefinable = Annotated[Number | None, AfterValidator(_share)]
+Count = Annotated[int, Field(strict=True, ge=0)]
+Several = Annotated[Count, Field(ge=1, le=MAX_FOLDS)]
+
+
+@closed
+class LabelRecord(TypedDict):
+    """One label's scores, as trainer.scores.evaluation.LabelScores has them."""
+
+    threshold: Share
+    precision: Undefinable
+    recall: Undefinable
+    f1: Undefinable
+    average_precision: Undefinable
+    roc_auc: Undefinable
+    support: Count
+    prevalence: Undefinable
+    predicted_share: Undefinable
+    true_positives: Count
+    false_positives: Count
+    false_negatives: Count
+    true_negatives: Count
+    brier: Undefinable
+    calibration_error: Undefinable
+
+
+@closed
+class MacroIntervals(TypedDict):
+    """95 % intervals of the means over the labels."""
+
+    f1: tuple[Share, Share]
+    average_precision: tuple[Undefinable, Undefinable]
+    roc_auc: tuple[Undefinable, Undefinable]
+
+
+@closed
+class IntervalsRecord(TypedDict):
+    """95 % intervals, as trainer.scores.bootstrap.Intervals has them."""
+
+    macro: MacroIntervals
+    labels: dict[str, dict[str, tuple[Undefinable, Undefinable]]]
+    resamples: Count
+    unit: str
+    units: Count
+
+
+@closed
+class ScoresRecord(TypedDict):
+    """All labels' scores, and their means."""
+
+    macro_f1: Share
+    macro_average_precision: Undefinable
+    macro_roc_auc: Undefinable
+    labels: dict[str, LabelRecord]
+
+
+@closed
+class ValidationRecord(ScoresRecord):
+    """What was seen on held-out rows; `scores` is the best epoch's row of the history.
+
+    `doubts` are labels whose decisions should not be relied on, and why; older versions had none.
+    """
+
+    scores: dict[str, Number | None]
+    shrunk_thresholds: list[str]
+    doubts: NotRequired[dict[str, str]]
+
+
+@closed
+class TestRecord(ScoresRecord):
+    """What was seen on the locked test rows."""
+
+    intervals: IntervalsRecord
+
+
+@closed
+class RowsRecord(TypedDict):
+    """How many rows each part has."""
+
+    train: Count
+    validation: Count
+    test: Count
+
+
+@closed
+class SplitRecord(TypedDict):
+    """What the split followed from, as SplitSettings has it; format 1 knew no folds."""
+
+    val_size: Annotated[Number, Field(gt=0, lt=1)]
+    test_size: Annotated[Number, Field(ge=0, lt=1)]
+    seed: Count
+    folds: NotRequired[Several]
+    repeats: NotRequired[Several]
+    rows: RowsRecord
+
+
+@closed
+class TableRecord(TypedDict):
+    """The table that was trained on: its file's name, its rows, and the SHA-256 of its bytes."""
+
+    file: str
+    rows: Count
+    sha256: Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
+
+
+@with_config(ConfigDict(extra="allow"))
+class TrialOrigin(TypedDict, total=False):
+    """The trial that a checkpoint comes from: its study and number at least; a search says more."""
+
+    study: str
+    storage: str
+    number: Count
+    objective: str
+    value: Number | None
+    refit: str
+
+
+class Record(BaseModel):
+    """What checkpoint.json holds; scores are in [0, 1], `best_epoch` counts from 1.
+
+    `features` has the description of each network's features, in the order of the folds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[2] = 2
+    config: TrainConfig
+    labels: tuple[str, ...] = Field(min_length=1)
+    roles: Roles
+    features: Annotated[tuple[Description, ...], Field(min_length=1, max_length=MAX_FOLDS)]
+    thresholds: dict[str, Share]
+    best_epoch: Annotated[Count, Field(ge=1)]
+    validation: ValidationRecord
+    test: TestRecord | None
+    split: SplitRecord
+    table: TableRecord
+    trial: TrialOrigin | None = None
+    versions: dict[str, str]
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """Labels whose decisions should not be relied on, and why; see trainer.scores.doubts."""
+        return self.validation.get("doubts", {})
+
+    @model_validator(mode="after")
+    def _in_accord(self) -> "Record":
+        labels = set(self.labels)
+        if len(labels) < len(self.labels):
+            raise ValueError("a label is there twice")
+        if self.roles.labels != self.labels:
+            raise ValueError("labels and roles.labels are not the same in the same order")
+        of_labels: dict[str, Iterable[str]] = {
+            "thresholds": self.thresholds,
+            "validation.labels": self.validation["labels"],
+        }
+        if self.test is not None:
+            of_labels["test.labels"] = self.test["labels"]
+            of_labels["test.intervals.labels"] = self.test["intervals"]["labels"]
+        for name, found in of_labels.items():
+            if set(found) != labels:
+                raise ValueError(f"{name} are not those of its labels")
+        if not labels.issuperset((*self.doubts, *self.validation["shrunk_thresholds"])):
+            raise ValueError("validation names a label that is none of its labels")
+        if self.trial is not None and not {"study", "number"} <= self.trial.keys():
+            raise ValueError("trial lacks its study or number")
+        if self.split["val_size"] + self.split["test_size"] >= 1:
+            raise ValueError("split leaves no rows to train on")
+        return self
+
+
+def parse(text: str) -> Any:
+    """Read strict JSON; raises CheckpointError.
+
+    NaN, infinities, numbers that a float can't hold, a key that is there twice and what is nested
+    too deeply are refused.
+    """
+    try:
+        return json.loads(
+            text, parse_float=_finite_float, parse_constant=_refused, object_pairs_hook=_object
+        )
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
+    except RecursionError:
+        raise CheckpointError("its JSON is nested too deeply") from None
+
+
+def _finite_float(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _refused(digits)
+
+
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(f"the number {constant[:20]} is not a finite one")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key of its JSON is there twice")
+    return content
