@@ -8,7 +8,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.space.space import distributions
-from search.store.attributes import FINGERPRINT, FORKED_FROM
+from search.store.attributes import FORKED_FROM
+from search.store.records import read_fingerprint
 from search.store.storage import differences
 from studies.definition import StudyDefinition
 from trainer.errors import ConfigError
@@ -45,7 +46,7 @@ def _check_alike(old_study: optuna.Study, new_study: optuna.Study) -> None:
 
 
 def _without_space(study: optuna.Study) -> Mapping[str, Any]:
-    fingerprint = study.user_attrs.get(FINGERPRINT)
+    fingerprint = read_fingerprint(study)
     if fingerprint is None:
         raise ConfigError(f"study {study.study_name!r} was not made by raretune; fork another one")
     return {key: value for key, value in fingerprint.items() if key != "space"}

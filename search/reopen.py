@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import optuna
 
-from search.store.attributes import DEFINITION, FINGERPRINT
-from search.store.records import read_definition
-from search.store.storage import load_study, open_storage
+from search.store.attributes import DEFINITION
+from search.store.records import read_definition, read_fingerprint
+from search.store.storage import differences, load_study, open_storage
 from search.workspace import Place
 from studies.definition import StudyDefinition
 from trainer.errors import ConfigError
@@ -47,9 +46,18 @@ def reopen(place: Place, *, writable: bool = False) -> tuple[optuna.Study, Sessi
         definition = definition.model_copy(update={"table": moved})
     session = prepare(definition, place.workspace, place.url, place.device)
     fingerprint = definition.fingerprint(session.experiment.table.hash)
-    if study.user_attrs.get(FINGERPRINT) != json.loads(json.dumps(fingerprint)):
+    stored = read_fingerprint(study)
+    if stored is None:
+        raise ConfigError(f"study {place.name!r} was not searched by raretune; name another one")
+    if stored["table"].get("sha256") != fingerprint["table"]["sha256"]:
         raise ConfigError(
             f"{session.experiment.table.path} is not the table that study {place.name!r} was "
             "searched on; name that one with --csv"
+        )
+    if changes := "; ".join(differences(stored, fingerprint)):
+        raise ConfigError(
+            f"study {place.name!r} has another definition than its trials were searched with "
+            f"({changes}); put a backup of the database in its place, or search again under "
+            "another --name"
         )
     return study, session.of(study)

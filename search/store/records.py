@@ -4,11 +4,12 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NotRequired
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from search.space.space import REMEDIES
 from search.store.attributes import (
@@ -20,6 +21,7 @@ from search.store.attributes import (
     ENVIRONMENT,
     EPOCHS,
     FAILURE,
+    FINGERPRINT,
     LABELS,
     LOST,
     RECIPE,
@@ -177,6 +179,21 @@ CONFIRMATIONS = TypeAdapter(list[Confirmation])
 DEFINED = TypeAdapter(dict[str, Any] | None)
 
 
+@with_config(ConfigDict(extra="allow"))
+class _Split(TypedDict):
+    folds: NotRequired[int]
+
+
+@with_config(ConfigDict(extra="allow"))
+class _Fingerprint(TypedDict):
+    table: dict[str, Any]
+    split: _Split
+    seed: int
+
+
+FINGERPRINTED = TypeAdapter(_Fingerprint | None)
+
+
 def read_study(study: optuna.Study) -> StudyRecord:
     """Read a study with its ended trials; raises ConfigError as TrialRecord.from_trial does."""
     attributes = study.user_attrs
@@ -186,6 +203,16 @@ def read_study(study: optuna.Study) -> StudyRecord:
         trials=read_records(study),
         confirmed=_validated(CONFIRMATIONS, attributes.get(CONFIRMED, []), "the confirmation"),
     )
+
+
+def read_fingerprint(study: optuna.Study) -> dict[str, Any] | None:
+    """Return what must stay the same while a study goes on; None if raretune did not make it.
+
+    It has its table, split and seed at least; raises ConfigError for anything else.
+    """
+    kept = study.user_attrs.get(FINGERPRINT)
+    _validated(FINGERPRINTED, kept, "the fingerprint")
+    return None if kept is None else dict(kept)
 
 
 def read_definition(name: str, kept: Mapping[str, Any] | None) -> StudyDefinition:

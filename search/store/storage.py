@@ -30,6 +30,7 @@ from search.store.complaints import explained, quiet, without_password
 from search.store.filesystem import network_file_system, read_only
 from search.store.identity import identify
 from search.store.journal import Journal
+from search.store.records import read_fingerprint
 from search.store.watch import watch
 from search.workspace import Workspace, file_url
 from trainer.errors import ConfigError, RaretuneError
@@ -222,7 +223,7 @@ def open_study(
             **options,
         )
     )
-    stored = study.user_attrs.get(FINGERPRINT)
+    stored = read_fingerprint(study)
     if stored is None:
         if study.trials:
             raise ConfigError(
@@ -250,7 +251,7 @@ def stored_folds(url: str, name: str) -> int | None:
         study = optuna.load_study(study_name=name, storage=open_storage(url))
     except KeyError:
         return None
-    fingerprint = study.user_attrs.get(FINGERPRINT)
+    fingerprint = read_fingerprint(study)
     return None if fingerprint is None else int(fingerprint["split"].get("folds", 1))
 
 

@@ -39,6 +39,17 @@ def test_a_definition_of_another_version_is_one_line_with_the_remedy(session, br
         study.set_user_attr(DEFINITION, kept)
 
 
+def test_another_seed_of_the_split_is_told_as_that(session):
+    study = open_study_at(Place("quick_one", session.workspace), writable=True)
+    kept = study.user_attrs[DEFINITION]
+    study.set_user_attr(DEFINITION, {**kept, "seed": kept["seed"] + 1})
+    try:
+        with pytest.raises(ConfigError, match=r"another definition .*seed: 0 -> 1"):
+            reopen(Place("quick_one", session.workspace, device="cpu"))
+    finally:
+        study.set_user_attr(DEFINITION, kept)
+
+
 def test_no_study_is_made_by_looking_for_one(tmp_path):
     place = Place("nothing", Workspace(tmp_path / "none"))
     for where in (place, replace(place, workspace=Workspace(tmp_path))):
