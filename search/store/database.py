@@ -81,11 +81,15 @@ class Database(RDBStorage):
         try:
             yield
             if self._held:
-                keys, rest = ("trial_id", "param_name"), ("param_value", "distribution_json")
-                with self.engine.begin() as connection:
-                    connection.execute(self._upsert(TrialParamModel, keys, rest), self._held)
+                self.set_parameters(self._held)
         finally:
             self._held = self._total = None
+
+    def set_parameters(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Store parameters of trials at once."""
+        keys, rest = ("trial_id", "param_name"), ("param_value", "distribution_json")
+        with self.engine.begin() as connection:
+            connection.execute(self._upsert(TrialParamModel, keys, rest), list(rows))
 
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: Session
@@ -155,13 +159,13 @@ class Database(RDBStorage):
         """Return a study's trials after an id, and those named before it; KeyError without it."""
         if self._held is not None and self._has_read:
             return []
-        self._has_read = True
         named = [one for one in included_trial_ids if one <= trial_id_greater_than]
         with self.engine.connect() as connection:
             if connection.scalar(THERE, {"study": study_id}) is None:
                 raise KeyError(f"no study has the id {study_id}")
             after = trial_id_greater_than
             found = OF_STUDY.read(connection, study=study_id, after=after, named=named)
+        self._has_read = True
         return found if states is None else [trial for trial in found if trial.state in states]
 
     def running(self, connection: Connection, trial_ids: Iterable[int]) -> set[int]:
