@@ -170,7 +170,7 @@ def test_a_search_that_gives_up_says_why_however_many_processes_it_has(
     limited = tmp_path / "limited"
     limited.write_text(f'#!/bin/sh\nulimit -v 4150000\nexec {RARETUNE} "$@"\n')
     limited.chmod(0o755)
-    monkeypatch.setattr("test_workers.RARETUNE", limited)
+    monkeypatch.setattr(sys.modules[__name__], "RARETUNE", limited)
     huge = ("--set", "training.num_layers=16", "--set", "training.hidden_dim=8192")
     process = search(table_csv, tmp_path, *huge, "--workers", workers, "--device", "cpu")
     stdout, stderr = process.communicate(timeout=180)

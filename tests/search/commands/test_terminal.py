@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 from rich.console import Console
@@ -92,6 +92,7 @@ def test_a_remedy_is_told_by_what_acts():
     assert lines[-1].endswith(" bce")
 
 
+@settings(deadline=None)
 @given(st.integers(20, 250), st.integers(4, 80), st.integers(0, 70), st.integers(0, 10**6))
 def test_the_view_never_leaves_the_terminal(width, height, members, done):
     counts = {"complete": done, "best_number": done, "best_value": 0.5, "best_config": FOCAL}
