@@ -49,7 +49,7 @@ def reopen(place: Place, *, writable: bool = False) -> tuple[optuna.Study, Sessi
     stored = read_fingerprint(study)
     if stored is None:
         raise ConfigError(f"study {place.name!r} was not searched by raretune; name another one")
-    if stored["table"].get("sha256") != fingerprint["table"]["sha256"]:
+    if stored.get("table", fingerprint["table"]).get("sha256") != fingerprint["table"]["sha256"]:
         raise ConfigError(
             f"{session.experiment.table.path} is not the table that study {place.name!r} was "
             "searched on; name that one with --csv"

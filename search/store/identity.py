@@ -57,7 +57,7 @@ def origin_of_number(study: optuna.Study, number: int) -> Origin:
 
 
 def _origin(study: optuna.Study, config: Mapping[str, Any], value: float | None) -> Origin:
-    fingerprint = study.user_attrs.get(FINGERPRINT, {})
+    fingerprint = study.user_attrs.get(FINGERPRINT) or {}
     split = {**fingerprint.get("split", {}), "seed": fingerprint.get("seed")}
     table = fingerprint.get("table", {}).get("sha256")
     return Origin(identity_of(study), trial_digest(config, split, table, value))

@@ -186,9 +186,9 @@ class _Split(TypedDict):
 
 @with_config(ConfigDict(extra="allow"))
 class _Fingerprint(TypedDict):
-    table: dict[str, Any]
-    split: _Split
-    seed: int
+    table: NotRequired[dict[str, Any]]
+    split: NotRequired[_Split]
+    seed: NotRequired[int]
 
 
 FINGERPRINTED = TypeAdapter(_Fingerprint | None)
@@ -208,7 +208,7 @@ def read_study(study: optuna.Study) -> StudyRecord:
 def read_fingerprint(study: optuna.Study) -> dict[str, Any] | None:
     """Return what must stay the same while a study goes on; None if raretune did not make it.
 
-    It has its table, split and seed at least; raises ConfigError for anything else.
+    Its table, split and seed are checked where it has them; raises ConfigError if they are odd.
     """
     kept = study.user_attrs.get(FINGERPRINT)
     _validated(FINGERPRINTED, kept, "the fingerprint")

@@ -252,7 +252,7 @@ def stored_folds(url: str, name: str) -> int | None:
     except KeyError:
         return None
     fingerprint = read_fingerprint(study)
-    return None if fingerprint is None else int(fingerprint["split"].get("folds", 1))
+    return None if fingerprint is None else int(fingerprint.get("split", {}).get("folds", 1))
 
 
 def load_study(storage: BaseStorage, name: str) -> optuna.Study:

@@ -19,7 +19,8 @@ def define(**overrides):
         "training": {"epochs": 6, "early_stop_patience": 5},
         "space": {"batch_size": [64, 128], "hidden_dim": [16, 32]},
     }
-    return load_definition("default", {**quick, **overrides})
+    split = {"folds": 1, **overrides.pop("split", {})}
+    return load_definition("default", {**quick, **overrides, "split": split})
 
 
 def narrow():
