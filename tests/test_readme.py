@@ -18,8 +18,8 @@ def test_the_tree_lists_every_room_and_module_outside_a_room_and_nothing_else():
             listed.append(package)
         elif found := re.match(r"  ([\w.]+/?) +\S", line):
             listed.append(package + found[1])
-    assert len(block.splitlines()) <= 45
-    assert sorted(listed) == sorted(["tests/", "studies/", *_rooms("trainer"), *_rooms("search")])
+    assert len(block.strip().splitlines()) <= 45
+    assert sorted(listed) == sorted(["studies/", *_rooms("trainer"), *_rooms("search")])
 
 
 def _rooms(package: str) -> list[str]:

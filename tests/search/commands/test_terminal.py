@@ -260,7 +260,7 @@ def test_a_real_terminal_shows_members_follows_its_size_and_survives_ctrl_c(term
     assert shown.text.count(HIDE) == shown.text.count(SHOW) == 1
     assert shown.text.rindex(SHOW) > shown.text.rindex(HIDE)
     fullest = max(shown.frames(), key=lambda frame: sum("/300" in line for line in frame))
-    assert "/500 trials" in fullest[0]
+    assert any("/500 trials" in line for line in fullest)
     assert sum("/300" in line for line in fullest) >= 3  # the recipes, never pruned
     assert re.search(r"clinic: best 0\.\d{4} \(trial \d+, .*elapsed", shown.text)
 

@@ -26,6 +26,7 @@ def define(**overrides):
         "budget": {"trials": 10},
         "training": {"epochs": 7, "early_stop_patience": 5},
         "space": {"batch_size": [64, 128], "hidden_dim": [16, 32]},
+        "split": {"folds": 1},
     }
     return load_definition("default", {**quick, **overrides})
 
