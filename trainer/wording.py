@@ -45,3 +45,8 @@ def _class_weights(config: Mapping[str, Any]) -> tuple[str, str]:
     if config["loss_type"] == "bce" or (method == "none" and multiplier == 1):
         return "", ""
     return method.replace("none", "equal"), f"x {multiplier:.2g}"
+
+
+def doubt_sentences(doubts: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each label that should not be relied on."""
+    return [f"Don't rely on {label}: {why}." for label, why in doubts.items()]

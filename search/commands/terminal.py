@@ -22,13 +22,12 @@ from search.waves.progress import Progress
 from trainer.commands.terminal import (
     can_animate,
     cell,
-    doubt_sentences,
     label_grid,
     packed,
     score_sentence,
     shrunk_sentence,
 )
-from trainer.wording import class_weights, loss, network, remedy
+from trainer.wording import class_weights, doubt_sentences, loss, network, remedy
 
 PLAIN_SECONDS = 10.0  # between progress lines where stderr is no terminal
 BEST_TRIALS = 5

@@ -6,7 +6,7 @@ from search.evidence.evidence import Contender, Evidence, LabelEvidence
 from search.figures.words import count
 from search.space.space import BASELINE
 from search.store.records import Confirmation, TrialRecord
-from trainer.wording import remedy
+from trainer.wording import doubt_sentences, remedy
 
 FEW_POSITIVES = 20
 
@@ -73,7 +73,7 @@ def warnings(evidence: Evidence) -> list[str]:
     found = []
     if evidence.table.test == 0:
         found.append("No rows were held out for test: every score here is of validation rows.")
-    found += [f"Don't rely on {label}: {why}." for label, why in evidence.doubts.items()]
+    found += doubt_sentences(evidence.doubts)
     certain = [label for label in evidence.labels if label.label not in evidence.doubts]
     found += filter(None, map(_few, certain))
     if evidence.interval is not None and evidence.macro_f1:

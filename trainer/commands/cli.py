@@ -122,8 +122,8 @@ def predict(
     with _kept_for_good():
         from trainer.checkpoint import load_checkpoint
         from trainer.commands.device import one_thread
-        from trainer.commands.terminal import doubt_sentences
         from trainer.predict import predict_file
+        from trainer.wording import doubt_sentences
         from trainer.writing import beside
 
     def say(sentence: str) -> None:

@@ -102,11 +102,6 @@ def label_grid(title: str, scores: Mapping[str, Any], doubted: Collection[str] =
     return grid
 
 
-def doubt_sentences(doubts: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each label that should not be relied on."""
-    return [f"Don't rely on {label}: {why}." for label, why in doubts.items()]
-
-
 def shrunk_sentence(shrunk: Sequence[str]) -> str:
     """Return what to say of labels whose thresholds were drawn towards that of all, or nothing."""
     if not shrunk:

@@ -21,7 +21,6 @@ from trainer.commands.guide import roles_without_labels
 from trainer.commands.interrupt import interruptible
 from trainer.commands.monitor import epoch_view
 from trainer.commands.terminal import (
-    doubt_sentences,
     label_grid,
     progress_console,
     remark_on_speed,
@@ -43,6 +42,7 @@ from trainer.experiment import (
 from trainer.loop.fit import EpochReport, TrainResult, fit
 from trainer.loop.resume import RunState, load_state, save_state
 from trainer.pages.picture import write_picture
+from trainer.wording import doubt_sentences
 
 DEFAULT_OUTPUT = Path("runs/train")
 PICTURE = "history.svg"
