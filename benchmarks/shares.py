@@ -50,7 +50,7 @@ PARTS = {  # by file, the first that is found from the innermost call outwards
     "trainer/scores/evaluation.py": "metrics",
     "trainer/scores/selection.py": "correction",
     "search/waves/resampled.py": "correction",
-    "search/corrected.py": "report",
+    "search/appraisal/corrected.py": "report",
     "trainer/scores/doubts.py": "report",
     "trainer/scores/bootstrap.py": "report",
     "trainer/importance.py": "report",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import optuna
 
-from search.corrected import corrected_macro_f1
+from search.appraisal.corrected import corrected_macro_f1
 from search.dashboard.notes import annotate
 from search.export import export_best
 from search.session import Session

@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
 
+from search.appraisal.corrected import validated_sentence
 from search.commands.pace import Pace, about
-from search.corrected import validated_sentence
 from search.run import Outcome
 from search.space.objective import in_words
 from search.store.records import ChoiceSummary, TrialRecord, complete, summarise_choices

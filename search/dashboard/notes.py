@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 import plotly.graph_objects as go
 
-from search.corrected import corrected_macro_f1, validated_sentence
+from search.appraisal.corrected import corrected_macro_f1, validated_sentence
 from search.evidence.evidence import Evidence, stored
 from search.figures.captioned import CaptionedFigure
 from search.figures.remedies import remedy_figure

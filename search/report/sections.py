@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.corrected import corrected_macro_f1, validated_sentence
+from search.appraisal.corrected import corrected_macro_f1, validated_sentence
 from search.evidence.evidence import Evidence
 from search.figures.captioned import CaptionedFigure
 from search.figures.words import count

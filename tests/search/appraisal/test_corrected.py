@@ -1,7 +1,7 @@
 import pytest
 from study_case import make_study
 
-from search.corrected import corrected_macro_f1, validated_sentence
+from search.appraisal.corrected import corrected_macro_f1, validated_sentence
 from search.store.attributes import RESAMPLED
 from search.store.records import complete, read_records
 from trainer.scores.selection import Corrected
