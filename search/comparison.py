@@ -5,15 +5,13 @@ unknown.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
-from search.session import Session
 from search.space.objective import value_in, value_of
 from search.store.records import TrialRecord
-from search.waves.resampled import ResampledScores
 from search.waves.wave import per_label
 from trainer.checkpoint import Checkpoint
 from trainer.loop.fit import TrainResult
@@ -26,9 +24,18 @@ class Compared(NamedTuple):
     unknown: list[str]
 
 
-def compare(record: TrialRecord, result: TrainResult, session: Session) -> Compared:
-    """Hold a trial's value, epochs, scores, thresholds and resampled scores against a result's."""
-    objective, unknown = session.definition.objective, []
+Resampled = Mapping[str, Sequence[float]]
+
+
+def compare(
+    record: TrialRecord, result: TrainResult, objective: str, resampled: Sequence[Resampled]
+) -> Compared:
+    """Hold a trial's value, epochs, scores, thresholds and resampled scores against a result's.
+
+    `resampled` are the result's as this version has them, then as earlier ones had them, which did
+    not choose an epoch for each draw; the trial's may be either.
+    """
+    unknown = []
     apart = [
         *_differences("best epoch", {"": record.best_epoch}, {"": result.best_epoch}),
         *_differences("epochs", {"": record.epochs}, {"": len(result.history)}),
@@ -46,13 +53,12 @@ def compare(record: TrialRecord, result: TrainResult, session: Session) -> Compa
     if record.state == "complete":
         if not record.resampled:
             unknown.append("the scores of resampled rows")
-        else:
-            drawn = ResampledScores(session.experiment.data, objective).of(result)
-            named = sorted({*drawn, *record.resampled})
+        elif record.resampled not in resampled:
+            now = resampled[0]
             apart += [
                 f"resampled scores {name}"
-                for name in named
-                if drawn.get(name) != record.resampled.get(name)
+                for name in sorted({*now, *record.resampled})
+                if now.get(name) != record.resampled.get(name)
             ]
     return Compared(apart, unknown)
 

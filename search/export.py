@@ -19,7 +19,7 @@ from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from trainer.config import TrainConfig
 from trainer.errors import CheckpointError, ConfigError
 from trainer.experiment import finished
-from trainer.loop.fit import TrainResult, fit
+from trainer.loop.fit import EpochReport, TrainResult, fit
 
 
 def export_best(session: Session, study: optuna.Study, shelf: Shelf) -> Checkpoint | None:
@@ -81,7 +81,7 @@ def checkpoint_of(
         return kept
     if wrong:
         _say(f"{what} is not used: {wrong}; the trial is trained again")
-    made = session.checkpoint(record.number, record.value, train_again(session, record))
+    made = session.checkpoint(record.number, record.value, retrained(session, record))
     if unlike := fault(made, session, record, origin):
         _say(
             f"trial {record.number} of {study.study_name}, trained again, is not what the study "
@@ -111,13 +111,25 @@ def kept_of(
     return kept, f"its kept checkpoint: {wrong}" if wrong else ""
 
 
-def train_again(session: Session, record: TrialRecord) -> TrainResult:
-    """Train a trial's config alone, for as many epochs as it had; raises ConfigError."""
+def retrained(
+    session: Session,
+    record: TrialRecord,
+    on_epoch: Callable[[EpochReport], None] = lambda report: None,
+) -> TrainResult:
+    """Train a trial's config alone, for as many epochs as it had; raises ConfigError.
+
+    `on_epoch` hears of each.
+    """
     if record.epochs < 1:
         raise ConfigError(f"trial {record.number} never trained ({record.state}); name another")
     config = TrainConfig.create(**record.config)
     shortened = config.model_copy(update={"epochs": min(record.epochs, config.epochs)})
-    return replace(fit(session.experiment.data, [shortened])[0], config=config)
+
+    def go_on(report: EpochReport) -> list[bool]:
+        on_epoch(report)
+        return [True]
+
+    return replace(fit(session.experiment.data, [shortened], go_on)[0], config=config)
 
 
 def _tested(session: Session, study: optuna.Study, shelf: Shelf, record: TrialRecord) -> Checkpoint:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from search.comparison import compare, compare_networks
-from search.export import train_again
+from search.export import retrained
 from search.session import Session
 from search.space.objective import value_of
 from search.space.space import trial_seed
 from search.store.records import TrialRecord
 from search.waves.environment import environment
+from search.waves.resampled import ResampledEpochs, ResampledScores
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
 from trainer.experiment import finished
@@ -56,9 +57,13 @@ class OverSeeds:
 
 def retrain(session: Session, record: TrialRecord, kept: Checkpoint | None = None) -> Retrained:
     """Train a trial alone and compare with all that is stored of it, and with what was `kept`."""
-    result = train_again(session, record)
+    scores = ResampledScores(session.experiment.data, session.definition.objective)
+    epochs = ResampledEpochs(scores)
+    result = retrained(session, record, epochs.note)
     checkpoint = session.checkpoint(record.number, record.value, result)
-    compared = compare(record, result, session)
+    at_best = scores.of(result)
+    resampled = epochs.of(0, result), {} if at_best is None else at_best.stored()
+    compared = compare(record, result, session.definition.objective, resampled)
     apart = [*compared.apart, *(() if kept is None else compare_networks(kept, checkpoint))]
     unknown = [*compared.unknown, *(["the weights"] if kept is None else [])]
     difference = f"{', '.join(apart[:4])} (likely cause: {_cause(record)})" if apart else ""

@@ -1,4 +1,7 @@
-"""The best trial's validated macro-F1, corrected for having been chosen among all trials."""
+"""The best trial's validated macro-F1, corrected for having been chosen among all trials.
+
+Each trial's scores over the draws have its choice of an epoch in them already.
+"""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ from search.commands.trials import pick
 from search.export import kept_of
 from search.reopen import reopen
 from search.retrain import OverSeeds, Retrained, over_seeds, refit
-from search.retrain import retrain as train_again
+from search.retrain import retrain as retrain_trial
 from search.store.records import TrialRecord, read_records
 from search.workspace import Place
 from trainer.checkpoint import Checkpoint, check_replaceable, json_text, save_checkpoint
@@ -39,7 +39,7 @@ def retrain(
     study, session = reopen(place)
     record = pick(read_records(study), trial)
     kept, broken = kept_of(study, session, record)
-    again = train_again(session, record, kept)
+    again = retrain_trial(session, record, kept)
     if broken:
         again = replace(again, difference="; ".join(filter(None, (again.difference, broken))))
     checkpoint = again.checkpoint if refit_rows is None else refit(session, record)

@@ -28,7 +28,7 @@ from search.store.complaints import StudyFullError
 from search.store.stale import claim, give_back
 from search.store.transactions import ask, counts
 from search.waves.progress import Progress, run_of_failures
-from search.waves.resampled import ResampledScores
+from search.waves.resampled import ResampledEpochs, ResampledScores
 from search.waves.wave import Asked, Wave
 from studies.definition import StudyDefinition
 from trainer.loop.fit import TrainResult
@@ -121,7 +121,7 @@ class Search:
             should_stop=self.should_stop,
             on_progress=self._show,
             on_result=self.on_result,
-            resampled=self.resampled,
+            resampled=ResampledEpochs(self.resampled),
             ask_more=self._ask_more,
             members=members,
             held=self._held,

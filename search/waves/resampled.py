@@ -1,11 +1,18 @@
-"""A trial's score on rows drawn anew, kept with it: what the correction for the search needs."""
+"""A trial's score on rows drawn anew, kept with it: what the correction for the search needs.
 
+A search chooses a trial, and a trial chooses its epoch. Both choices flatter the score, so where
+epochs are chosen by the objective, each draw of the rows chooses an epoch of its own.
+"""
+
+from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from studies.definition import LABEL_OBJECTIVE
-from trainer.loop.fit import TrainResult
+from trainer.loop.fit import EpochReport, TrainResult
 from trainer.loop.validation import cross_fitted_decisions
 from trainer.scores.metrics import Counts
 from trainer.scores.selection import LabelScore, Resamples
@@ -16,6 +23,25 @@ LABEL_SCORES: dict[str, LabelScore] = {
     "macro_recall": Counts.recall,
     "balanced_accuracy": Counts.balanced_accuracy,
 }
+
+
+class Drawn(NamedTuple):
+    """Scores over R draws, (R,) each: of the rows drawn, and of those left out.
+
+    `macro_f1` is that of the rows left out where the objective is another one, else None.
+    """
+
+    drawn: Tensor
+    left_out: Tensor
+    macro_f1: Tensor | None = None
+
+    def stored(self) -> dict[str, list[float]]:
+        """Return the scores to five digits, as a database keeps them; an undefined one is -1."""
+        return {
+            name: [round(score, 5) for score in scores.nan_to_num(nan=-1.0).tolist()]
+            for name, scores in self._asdict().items()
+            if scores is not None
+        }
 
 
 class ResampledScores:
@@ -32,35 +58,66 @@ class ResampledScores:
     def _resamples(self) -> Resamples:
         return Resamples(self._labels, self.data.groups)
 
-    def of(self, result: TrainResult) -> dict[str, list[float]]:
-        """Return the objective on the rows drawn and on those left out, a value for each draw.
+    @property
+    def may_choose_epochs(self) -> bool:
+        """Whether some run chooses its epochs by the objective, and that is soon scored anew."""
+        return self.objective in LABEL_SCORES
 
-        Where the objective is another one, "macro_f1" has that of the rows left out. Nothing for a
-        result without a finite epoch.
-        """
+    def of(self, result: TrainResult) -> Drawn | None:
+        """Return the scores of a result's best epoch; None for one without a finite epoch."""
         if result.held_out is None:
-            return {}
+            return None
         decisions = cross_fitted_decisions(result.held_out, self.data, result.config)
-        drawn, left_out = self._objective(result.held_out, decisions)
-        found = {"drawn": _rounded(drawn), "left_out": _rounded(left_out)}
-        if self.objective != "macro_f1":
-            f1 = self._resamples.decided(decisions, Counts.f_beta)[1]
-            found["macro_f1"] = _rounded(f1.nanmean(dim=1))
-        return found
+        return self.score(result.held_out, decisions)
 
-    def _objective(self, held_out: Tensor, decisions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the objective on the rows drawn and left out, (R,) each."""
-        if self.objective.startswith(LABEL_OBJECTIVE):
-            i = self.data.labels.index(self.objective.removeprefix(LABEL_OBJECTIVE))
-            drawn, left_out = self._resamples.decided(decisions, Counts.f_beta)
-            return drawn[:, i], left_out[:, i]
+    def score(self, held_out: Tensor, decisions: Tensor) -> Drawn:
+        """Score probabilities and decisions of the pool's rows, (V, L) each, on every draw."""
         if self.objective == "average_precision":
             drawn, left_out = self._resamples.average_precision(held_out)
         else:
-            drawn, left_out = self._resamples.decided(decisions, LABEL_SCORES[self.objective])
-        return drawn.nanmean(dim=1), left_out.nanmean(dim=1)
+            by = LABEL_SCORES.get(self.objective, Counts.f_beta)
+            drawn, left_out = self._resamples.decided(decisions, by)
+        if self.objective.startswith(LABEL_OBJECTIVE):
+            i = self.data.labels.index(self.objective.removeprefix(LABEL_OBJECTIVE))
+            drawn, left_out = drawn[:, [i]], left_out[:, [i]]
+        scores = drawn.nanmean(dim=1), left_out.nanmean(dim=1)
+        if self.objective == "macro_f1":
+            return Drawn(*scores)
+        f1 = self._resamples.decided(decisions, Counts.f_beta)[1]
+        return Drawn(*scores, f1.nanmean(dim=1))
 
 
-def _rounded(scores: Tensor) -> list[float]:
-    """Return scores to five digits, as a database keeps them; an undefined one is -1."""
-    return [round(score, 5) for score in scores.nan_to_num(nan=-1.0).tolist()]
+class ResampledEpochs:
+    """Scores of all epochs of some runs that train together; `note` hears of each epoch."""
+
+    def __init__(self, scores: ResampledScores) -> None:
+        self.scores = scores
+        self._epochs: dict[int, list[Drawn]] = {}
+
+    def note(self, report: EpochReport) -> None:
+        """Score the epoch of a report's runs."""
+        if not self.scores.may_choose_epochs:
+            return
+        cross_fold = self.scores.data.cross_fold
+        for k, run in enumerate(report.runs):
+            decisions = report.validation.decisions(k, cross_fold).cpu()
+            scored = self.scores.score(report.validation.held_out[k], decisions)
+            self._epochs.setdefault(run, []).append(scored)
+
+    def of(self, run: int, result: TrainResult) -> dict[str, list[float]]:
+        """Return what a study keeps of a run that ended, nothing without a finite epoch."""
+        epochs = self._epochs.pop(run, [])
+        if result.config.early_stop_metric == self.scores.objective and result.best_epoch:
+            return _best_of_each_draw(epochs).stored()
+        at_best = self.scores.of(result)
+        return {} if at_best is None else at_best.stored()
+
+
+def _best_of_each_draw(epochs: Sequence[Drawn]) -> Drawn:
+    """Choose the best epoch on the rows of each draw, the first of equal ones."""
+    drawn = torch.stack([epoch.drawn for epoch in epochs])
+    chosen = drawn.nan_to_num(nan=-torch.inf).argmax(dim=0)[None]
+    left_out = torch.stack([epoch.left_out for epoch in epochs])
+    found = Drawn(drawn.gather(0, chosen)[0], left_out.gather(0, chosen)[0])
+    f1 = [epoch.macro_f1 for epoch in epochs if epoch.macro_f1 is not None]
+    return found._replace(macro_f1=torch.stack(f1).gather(0, chosen)[0]) if f1 else found

@@ -37,7 +37,7 @@ from search.store.attributes import (
 from search.store.storage import HEARTBEAT_SECONDS
 from search.store.transactions import beat, report_epoch, set_attributes, should_prune
 from search.waves.progress import Progress
-from search.waves.resampled import ResampledScores
+from search.waves.resampled import ResampledEpochs
 from trainer.config import TrainConfig
 from trainer.diagnosis import diagnose
 from trainer.loop.fit import EpochReport, TrainResult, fit
@@ -75,7 +75,7 @@ class Wave:
     should_stop: Callable[[], bool]
     on_progress: Callable[[Progress], None]
     on_result: Callable[[int, float, TrainResult], None]
-    resampled: ResampledScores
+    resampled: ResampledEpochs
     ask_more: Callable[[Sequence[Asked], int], list[Asked]]
     members: list[Asked]
     held: Collection[Asked]  # asked for a later wave: they live as well
@@ -120,6 +120,7 @@ class Wave:
         if time.monotonic() - self._beat > HEARTBEAT_SECONDS:
             self._beat = time.monotonic()
             beat(self.study, [asked.trial for asked in (*members, *self.held)])
+        self.resampled.note(report)
         values = values_of(report, self.objective, list(self._prevalence))
         told = list(zip(members, report.epochs, values, strict=True))
         lost = set(
@@ -150,7 +151,7 @@ class Wave:
         with suppress(UpdateFinishedTrialError):
             described = self._describe(result, stack, seconds)
             if not is_pruned:
-                described[RESAMPLED] = self.resampled.of(result)
+                described[RESAMPLED] = self.resampled.of(member, result)
             set_attributes(self.study, asked.trial, described)
             if not math.isfinite(value):
                 self._fail(asked, f"the loss was not finite in epoch {len(result.history)}")

@@ -10,10 +10,10 @@ from trainer.config import TrainConfig
 from trainer.scores.evaluation import Evaluation, evaluate
 from trainer.scores.metrics import Counts, Ranking, average_precision, confusion, rank, roc_auc
 from trainer.scores.thresholds import (
+    CrossFitted,
     ThresholdMetric,
     best_thresholds,
-    cross_fitted_counts,
-    cross_fitted_thresholds,
+    cross_fit,
     parse_threshold_metric,
     shrunk_labels,
 )
@@ -30,12 +30,19 @@ class Validation:
     `macro` maps a score's name to (K,) float64, the mean over the labels: macro_f1, macro_recall,
     macro_precision, balanced_accuracy, average_precision, roc_auc; tuned_macro_f1 is the flattering
     one, with thresholds chosen on the very rows they are scored on; loss is each run's own.
-    `f1` and `predicted_share` are (K, L) float64.
+    `f1` and `predicted_share` are (K, L) float64; `held_out` (K, V, L) are the probabilities, and
+    `thresholds` (K, L, F) those of each cross-fold's rows.
     """
 
     macro: Mapping[str, Tensor]
     f1: Tensor
     predicted_share: Tensor
+    held_out: Tensor
+    thresholds: Tensor
+
+    def decisions(self, k: int, cross_fold: Tensor) -> Tensor:
+        """Return the k-th run's decisions, each row's by its fold's thresholds; (V, L) bool."""
+        return self.held_out[k] >= self.thresholds[k].T[cross_fold]
 
 
 def validate(
@@ -59,6 +66,8 @@ def validate(
         macro={name: torch.cat([part.macro[name] for part in parts]) for name in parts[0].macro},
         f1=torch.cat([part.f1 for part in parts]),
         predicted_share=torch.cat([part.predicted_share for part in parts]),
+        held_out=probabilities,
+        thresholds=torch.cat([part.thresholds for part in parts]),
     )
 
 
@@ -69,17 +78,21 @@ def _scores(
     metric = threshold_metric(config, data)
     thresholds = choose_thresholds(ranking, metric, optimize=config.optimize_thresholds)
     tuned = confusion(probabilities, data.y_validation, thresholds)
-    fitted = cross_fitted_counts(ranking, metric) if config.optimize_thresholds else tuned
+    fitted = CrossFitted(thresholds[..., None].expand(-1, -1, ranking.n_folds), tuned)
+    if config.optimize_thresholds:
+        fitted = cross_fit(ranking, metric)
     return Validation(
         macro={
             "loss": losses,
             "tuned_macro_f1": tuned.f_beta().mean(1),
             "average_precision": average_precision(ranking).mean(1),
             "roc_auc": roc_auc(ranking).mean(1),
-            **decision_scores(fitted),
+            **decision_scores(fitted.counts),
         },
-        f1=fitted.f_beta(),
-        predicted_share=fitted.predicted_share(),
+        f1=fitted.counts.f_beta(),
+        predicted_share=fitted.counts.predicted_share(),
+        held_out=probabilities,
+        thresholds=fitted.thresholds,
     )
 
 
@@ -119,7 +132,7 @@ def cross_fitted_decisions(
         return probabilities >= FIXED_THRESHOLD
     cross_fold = data.cross_fold.cpu()
     ranking = rank(probabilities[None], data.y_validation.cpu(), cross_fold)
-    chosen = cross_fitted_thresholds(ranking, threshold_metric(config, data))[0]
+    chosen = cross_fit(ranking, threshold_metric(config, data)).thresholds[0]
     return probabilities >= chosen.T[cross_fold]
 
 
@@ -145,7 +158,7 @@ def fit_thresholds(probabilities: Tensor, data: TrainingData, config: TrainConfi
     ranking = rank(probabilities[None], labels, data.cross_fold.cpu())
     metric = threshold_metric(config, data)
     thresholds = choose_thresholds(ranking, metric, optimize=optimize)[0]
-    counts = cross_fitted_counts(ranking, metric) if optimize else None
+    counts = cross_fit(ranking, metric).counts if optimize else None
     few = shrunk_labels(ranking, metric).tolist() if optimize else [False] * len(names)
     return Thresholds(
         thresholds=dict(zip(names, thresholds.tolist(), strict=True)),

@@ -1,7 +1,7 @@
 """The best decision threshold of each label, found exactly; and what it is worth on unseen rows.
 
-A threshold chosen and scored on the same rows flatters itself. `cross_fitted_counts` chooses the
-thresholds of each fold on the other folds, and its pooled counts give the score that is shown.
+A threshold chosen and scored on the same rows flatters itself. `cross_fit` chooses the thresholds
+of each fold on the other folds, and its pooled counts give the score that is shown.
 
 Below MIN_POSITIVES positives a label's own optimum is mostly noise. It is pulled towards what all
 labels suggest, expressed so that it means the same for a frequent and a rare label: the number of
@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -104,8 +105,15 @@ def shrunk_labels(ranking: Ranking, metric: ThresholdMetric) -> Tensor:
     return few if metric.promise is None else torch.zeros_like(few)
 
 
-def cross_fitted_counts(ranking: Ranking, metric: ThresholdMetric) -> Counts:
-    """Counts of each fold's rows under thresholds chosen on the other folds, pooled; (K, L).
+class CrossFitted(NamedTuple):
+    """Thresholds of each fold's rows (K, L, F) float32, and the pooled counts under them (K, L)."""
+
+    thresholds: Tensor
+    counts: Counts
+
+
+def cross_fit(ranking: Ranking, metric: ThresholdMetric) -> CrossFitted:
+    """Choose the thresholds of each fold's rows on the other folds, and count what they decide.
 
     The thresholds of a fold are those of best_thresholds on the rows outside it, shrunk by the
     positives there. Leaving a fold out of a sorted row leaves it sorted, so that running counts of
@@ -114,7 +122,8 @@ def cross_fitted_counts(ranking: Ranking, metric: ThresholdMetric) -> Counts:
     Raises ValueError if the ranking was made without at least 2 folds.
     """
     rows_kept, hits_kept = _counts_outside_folds(ranking)
-    chosen = ranking.rows_reaching(_thresholds_outside(ranking, rows_kept, hits_kept, metric))
+    thresholds = _thresholds_outside(ranking, rows_kept, hits_kept, metric)
+    chosen = ranking.rows_reaching(thresholds)
     chosen_hits = torch.searchsorted(ranking.rows, chosen, right=True) - 1
     chosen_hits = chosen_hits.minimum(ranking.n_pos[:, None])
     held_out = chosen - _take_one(rows_kept, chosen)
@@ -122,15 +131,7 @@ def cross_fitted_counts(ranking: Ranking, metric: ThresholdMetric) -> Counts:
     tp = held_out_hits.sum(dim=-1)
     fp = held_out.sum(dim=-1) - tp
     n_neg = ranking.n_rows - ranking.n_pos
-    return Counts(tp, fp, ranking.n_pos - tp, n_neg - fp)
-
-
-def cross_fitted_thresholds(ranking: Ranking, metric: ThresholdMetric) -> Tensor:
-    """Thresholds for each fold's rows, chosen on the other folds, (K, L, F folds) float32.
-
-    Those behind `cross_fitted_counts`; errors as there.
-    """
-    return _thresholds_outside(ranking, *_counts_outside_folds(ranking), metric)
+    return CrossFitted(thresholds, Counts(tp, fp, ranking.n_pos - tp, n_neg - fp))
 
 
 def _counts_outside_folds(ranking: Ranking) -> tuple[Tensor, Tensor]:

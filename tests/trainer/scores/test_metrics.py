@@ -13,7 +13,7 @@ from trainer.scores.metrics import (
     roc_auc,
     sort_on_device,
 )
-from trainer.scores.thresholds import best_thresholds, cross_fitted_counts, parse_threshold_metric
+from trainer.scores.thresholds import best_thresholds, cross_fit, parse_threshold_metric
 
 SPACING = {"continuous": None, "tied": 20, "heavily tied": 3}
 
@@ -145,12 +145,13 @@ def everything(probabilities, labels, folds):
     metric = parse_threshold_metric("f1")
     ranking = rank(probabilities, labels, folds)
     thresholds = best_thresholds(ranking, metric)
-    fitted = cross_fitted_counts(ranking, metric)
+    thresholds_of_folds, fitted = cross_fit(ranking, metric)
     counts = confusion(probabilities, labels, thresholds)
     return [
         average_precision(ranking),
         roc_auc(ranking),
         thresholds,
+        thresholds_of_folds,
         *(fitted.tp, fitted.fp, fitted.fn, fitted.tn, fitted.f_beta()),
         *(counts.tp, counts.fp, counts.f_beta(), counts.balanced_accuracy()),
     ]

@@ -13,7 +13,7 @@ from trainer.scores.metrics import confusion, rank
 from trainer.scores.thresholds import (
     MIN_POSITIVES,
     best_thresholds,
-    cross_fitted_counts,
+    cross_fit,
     parse_threshold_metric,
     shrunk_labels,
 )
@@ -139,7 +139,7 @@ def test_f1_at_the_threshold_is_the_highest_of_scikit_learns_curve():
 
 
 def subset_counts(probabilities, labels, folds, metric):
-    """cross_fitted_counts by a loop: (4, K, L) of tp, fp, fn, tn."""
+    """cross_fit by a loop: (4, K, L) of tp, fp, fn, tn."""
     total = 0
     for fold in folds.unique():
         rest, held = folds != fold, folds == fold
@@ -157,7 +157,7 @@ def pooled(counts):
 @given(cases(min_rows=2), st.sampled_from(sorted(SCORES)))
 def test_cross_fitting_equals_a_loop_over_folds_on_any_rows(case, text):
     metric = parse_threshold_metric(text)
-    actual = cross_fitted_counts(rank(*case), metric)
+    actual = cross_fit(rank(*case), metric).counts
     assert torch.equal(pooled(actual), subset_counts(*case, metric))
 
 
@@ -166,9 +166,7 @@ def test_cross_fitting_equals_a_loop_over_folds_on_any_rows(case, text):
 def test_cross_fitting_equals_a_loop_over_folds(text, levels):
     """Among the labels are rare ones that are shrunk, some only where a fold is left out."""
     case, metric = random_case(400, levels, rates=(0.012, 0.03, 0.2)), parse_threshold_metric(text)
-    assert torch.equal(
-        pooled(cross_fitted_counts(rank(*case), metric)), subset_counts(*case, metric)
-    )
+    assert torch.equal(pooled(cross_fit(rank(*case), metric).counts), subset_counts(*case, metric))
 
 
 def test_cross_fitting_is_not_fooled_by_noise():
@@ -178,7 +176,7 @@ def test_cross_fitting_is_not_fooled_by_noise():
     ranking = rank(torch.rand(8, 400, 5, generator=generator), labels, torch.arange(400) % 5)
     metric = parse_threshold_metric("f1")
     tuned = torch.stack([metric_at_best(ranking, label) for label in range(5)]).mean()
-    fitted = cross_fitted_counts(ranking, metric).f_beta().mean()
+    fitted = cross_fit(ranking, metric).counts.f_beta().mean()
     assert fitted < 0.8 * tuned
 
 
@@ -192,7 +190,7 @@ def test_cross_fitting_needs_folds():
     probabilities, labels, folds = random_case(30)
     for ranking in (rank(probabilities, labels), rank(probabilities, labels, folds * 0)):
         with pytest.raises(ValueError, match="at least 2 folds"):
-            cross_fitted_counts(ranking, parse_threshold_metric("f1"))
+            cross_fit(ranking, parse_threshold_metric("f1"))
 
 
 def one_label(pairs):
@@ -262,10 +260,10 @@ def test_shrinking_is_inert_where_every_label_has_enough_positives(monkeypatch):
     case, metric = random_case(300, rates=(0.1, 0.3)), parse_threshold_metric("f1")
     ranking = rank(*case)
     assert not shrunk_labels(ranking, parse_threshold_metric("f1")).any()
-    expected = best_thresholds(ranking, metric), pooled(cross_fitted_counts(ranking, metric))
+    expected = best_thresholds(ranking, metric), pooled(cross_fit(ranking, metric).counts)
     monkeypatch.setattr(module, "MIN_POSITIVES", 1)
     assert torch.equal(best_thresholds(ranking, metric), expected[0])
-    assert torch.equal(pooled(cross_fitted_counts(ranking, metric)), expected[1])
+    assert torch.equal(pooled(cross_fit(ranking, metric).counts), expected[1])
 
 
 def test_shrinking_helps_a_label_with_few_positives(monkeypatch):
@@ -298,7 +296,7 @@ def test_a_label_without_positives_is_never_predicted():
         ranking = rank(probabilities, labels, folds)
         counts = confusion(probabilities, labels, best_thresholds(ranking, metric))
         assert counts.fp[:, 1].tolist() == [0, 0]
-        assert cross_fitted_counts(ranking, metric).fp[:, 1].tolist() == [0, 0]
+        assert cross_fit(ranking, metric).counts.fp[:, 1].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
