@@ -14,7 +14,7 @@ import torch
 from scipy import stats
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import folds, growth, shares
+from benchmarks import fold_cost, folds, growth, shares
 from benchmarks.job import guide_config, mixed_configs
 from benchmarks.loops import best_f1, make_loss, predict, unpadded
 from benchmarks.paired import Differences, Run, above_test, gaps, mean, paired
@@ -125,6 +125,14 @@ def test_a_whole_study_is_timed_both_ways(folds):
 def test_shares_are_looked_up_in_files_that_exist():
     own = [place for place in shares.PARTS if place.startswith(("trainer/", "search/"))]
     assert [place for place in (*own, *shares.IN_C) if not (ROOT / place).exists()] == []
+
+
+def test_the_cost_of_folds_is_that_of_epochs_after_the_first(data, monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(fold_cost.time, "process_time", lambda: float(next(clock)))
+    configs = mixed_configs(2, 512)
+    assert fold_cost.seconds_an_epoch(data, configs) == 1 / len(configs)
+    assert next(clock) == 1 + fold_cost.EPOCHS
 
 
 def test_growth_gives_each_cost_as_a_factor_of_the_one_before(tmp_path):
