@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.store.attributes import (
     AVERAGE_PRECISION,
@@ -28,6 +28,7 @@ from search.store.attributes import (
     SECONDS,
     STOPPED,
 )
+from search.store.records import id_of
 
 FIRST = (  # columns of the table of trials, in this order, before all others
     *(MACRO_F1, AVERAGE_PRECISION, RECALL, PREDICTED_SHARE),
@@ -103,7 +104,8 @@ def look_at_each_trials_own_attributes() -> None:
 def _of_its_trial(whole: Any) -> Any:
     def own(system_attrs: dict[str, Any], *about: Any) -> Any:
         """As the function it stands for, whose last argument is a trial, its id, or None."""
-        trial_id = getattr(about[-1], "_trial_id", about[-1])
+        *_, of = about
+        trial_id = id_of(of) if isinstance(of, FrozenTrial | Trial) else of
         if isinstance(system_attrs, ByTrial) and trial_id is not None:
             system_attrs = system_attrs.trials.get(trial_id, {})
         return whole(system_attrs, *about)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NotRequired
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
@@ -247,6 +247,11 @@ def score_of(record: TrialRecord) -> float:
     if record.value is None:
         raise ValueError(f"trial {record.number} has no value")
     return record.value
+
+
+def id_of(trial: FrozenTrial | Trial) -> int:
+    """Return what a storage knows a trial by, of all studies; its number is that of its study."""
+    return trial._trial_id
 
 
 def complete(records: Iterable[TrialRecord]) -> list[TrialRecord]:
