@@ -86,6 +86,8 @@ def _unlike_the_study(
     yield from _apart(
         "its number of rows", dict(kept.split["rows"]), experiment.row_counts, (), 0.0
     )
+    if checkpoint.rows is not None and not checkpoint.rows.is_same(experiment.known_rows):
+        yield "its digests of rows are not those of the table's rows"
     if kept.best_epoch != record.best_epoch:
         yield _told("its best epoch", record.best_epoch, kept.best_epoch)
     if not 1 <= kept.best_epoch <= len(checkpoint.history):

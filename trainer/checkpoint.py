@@ -1,7 +1,7 @@
 """A trained run on disk: a folder that is safe to open, whoever sent it.
 
     model.safetensors  each fold's network: its parameters as FOLD.layers..., and the fitted tensors
-                       of its features as FOLD.features.NAME
+                       of its features as FOLD.features.NAME; digests of its rows as rows.NAME
     checkpoint.json    format version, config, labels, columns' roles, features of each fold,
                        thresholds, scores, split, table hash, versions
     thresholds.json    {label: threshold}, for other programs
@@ -32,6 +32,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainer.config import TrainConfig, invalid
+from trainer.data.digests import KnownRows
 from trainer.data.features import Features
 from trainer.errors import CheckpointError, ConfigError
 from trainer.loop.history import HistoryRow
@@ -48,8 +49,8 @@ FILES = MODEL, RECORD, THRESHOLDS, HISTORY = (
     "history.csv",
 )
 OWN = (*FILES, STATE, f".{STATE}.part", "history.svg", "evaluation.html")  # of a run's folder
-FEATURE_PREFIX = "features."
-KINDS = {torch.float32, torch.float64, torch.int64}  # of the tensors in a checkpoint
+FEATURE_PREFIX, ROWS_PREFIX = "features.", "rows."
+KINDS = {torch.float32, torch.float64, torch.int64, torch.int32}  # of the tensors in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,14 @@ class Checkpoint:
     """A run that can predict: a network for each fold, and the record of its making.
 
     The mean of the networks' probabilities is its prediction. The networks read the same columns of
-    a table, though each knows them as its own train rows showed them.
+    a table, though each knows them as its own train rows showed them. `rows` knows the rows that it
+    was made of; None in one of an earlier version.
     """
 
     record: Record
     networks: tuple[Network, ...]
     history: list[HistoryRow]
+    rows: KnownRows | None = None
 
     @property
     def number_columns(self) -> list[str]:
@@ -123,6 +126,8 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
         }
         own |= {name: tensor.contiguous() for name, tensor in network.parameters.items()}
         stored |= {f"{k}.{name}": tensor for name, tensor in own.items()}
+    rows = {} if checkpoint.rows is None else checkpoint.rows.to_arrays()
+    stored |= {f"{ROWS_PREFIX}{name}": torch.tensor(array) for name, array in rows.items()}
     save_file(stored, folder / MODEL)
     record = checkpoint.record.model_dump(mode="json")
     write_json(folder / RECORD, record)
@@ -191,11 +196,13 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         record = Record.model_validate(written)
         networks = tuple(_network(record, tensors, k) for k in range(len(record.features)))
         known = {name for k, network in enumerate(networks) for name in _names(network, k)}
-        if stray := sorted(tensors.keys() - known):
+        of_rows = {name for name in tensors if name.startswith(ROWS_PREFIX)}
+        if stray := sorted(tensors.keys() - known - of_rows):
             raise CheckpointError(f"the tensor {stray[0]} belongs to none of its networks")
         for network in networks:
             _check_parameters(network)
-        return Checkpoint(record, networks, _read_history(folder / HISTORY))
+        rows = _rows(record, {name: tensors[name] for name in of_rows})
+        return Checkpoint(record, networks, _read_history(folder / HISTORY), rows)
     except ValidationError as error:
         raise _broken(folder, str(invalid(error))) from None
     except (ConfigError, CheckpointError, OSError, SafetensorError, ValueError) as error:
@@ -207,7 +214,8 @@ def _from_format_1(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return a record and tensors of format 1 as format 2 has them: one network, number 0."""
     upgraded = {**written, "format_version": 2, "features": [written.get("features")]}
-    return upgraded, {f"0.{name}": tensor for name, tensor in tensors.items()}
+    named = {n if n.startswith(ROWS_PREFIX) else f"0.{n}": t for n, t in tensors.items()}
+    return upgraded, named
 
 
 def _network(record: Record, tensors: Mapping[str, Tensor], k: int) -> Network:
@@ -221,6 +229,19 @@ def _network(record: Record, tensors: Mapping[str, Tensor], k: int) -> Network:
     features = Features.from_state(fitted, record.features[k])
     parameters = {n: t for n, t in own.items() if not n.startswith(FEATURE_PREFIX)}
     return Network(features, shape_of(record.config, features, len(record.labels)), parameters)
+
+
+def _rows(record: Record, tensors: Mapping[str, Tensor]) -> KnownRows | None:
+    """Return the digests of the rows, which must be as many as the record says."""
+    if not tensors:
+        return None
+    rows = KnownRows.from_arrays(
+        {name.removeprefix(ROWS_PREFIX): tensor.numpy() for name, tensor in tensors.items()}
+    )
+    n_rows, n_test = record.table["rows"], record.split["rows"]["test"]
+    if (len(rows.used), len(rows.test)) != (n_rows - n_test, n_test):
+        raise CheckpointError(f"its digests are not of {n_rows} rows, {n_test} of them test rows")
+    return rows
 
 
 def _names(network: Network, k: int) -> list[str]:

@@ -5,6 +5,7 @@ file -> table -> split -> folds -> features and tensors -> fit -> checkpoint -> 
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import Checkpoint, Network, Record, library_versions, shape_of
+from trainer.data.digests import KnownRows, row_digests, salt_of
 from trainer.data.features import Features
 from trainer.data.split import Split, fold_splits, split_rows
 from trainer.data.table import Roles, Table, read_table
@@ -74,6 +76,15 @@ class Experiment:
             "validation": len(self.held_out_rows),
             "test": len(self.test_rows),
         }
+
+    @cached_property
+    def known_rows(self) -> KnownRows:
+        """Digests of the table's rows, by the columns that its features read."""
+        table, salt = self.table, salt_of(self.table.hash)
+        numbers = {name for features in self.features for name in features.number_columns}
+        texts = {name for features in self.features for name in features.text_columns}
+        digests = row_digests(table.columns, list(numbers), list(texts), table.labels, salt)
+        return KnownRows.of(digests, self.test_rows, salt)
 
 
 @dataclass(frozen=True)
@@ -161,7 +172,7 @@ def make_checkpoint(
         "versions": library_versions(),
     }
     record = Record.model_validate(content)
-    return Checkpoint(record, networks, result.history)
+    return Checkpoint(record, networks, result.history, experiment.known_rows)
 
 
 def finished(

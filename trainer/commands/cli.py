@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trainer.commands.options import (
+    AllRows,
     BatchSize,
     Checkpoint,
     ClassWeightMethod,
@@ -103,16 +104,20 @@ def train(
 
 
 def evaluate(
-    checkpoint: Checkpoint, csv: Labelled, output: EvaluationPage = None, json: Json = False
+    checkpoint: Checkpoint,
+    csv: Labelled,
+    output: EvaluationPage = None,
+    all_rows: AllRows = False,
+    json: Json = False,
 ) -> None:
     """Score a checkpoint on a labelled table.
 
-    Scores are printed, and a page with their 95 % intervals and with curves is written. Of the
-    table that it was trained on, only the test rows are scored.
+    Scores are printed, and a page with their 95 % intervals and with curves is written. Rows that
+    it was trained on are left out, in whatever file and order they stand.
     """
     from trainer.commands.evaluate import evaluate as run
 
-    run(checkpoint, csv, output, as_json=json)
+    run(checkpoint, csv, output, all_rows=all_rows, as_json=json)
 
 
 def predict(

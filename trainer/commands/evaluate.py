@@ -11,6 +11,7 @@ from rich.text import Text
 from trainer.checkpoint import Checkpoint, json_text, load_checkpoint
 from trainer.commands.device import one_thread
 from trainer.commands.terminal import label_grid, result_console, score_sentence
+from trainer.data.digests import KnownRows, row_digests
 from trainer.data.reading import read_names
 from trainer.data.table import Roles, Table, read_table
 from trainer.errors import TableError
@@ -20,14 +21,17 @@ from trainer.predict import unseen_texts
 from trainer.writing import beside
 
 PAGE = "evaluation.html"
+BETTER = "so the scores are better than on new rows."
 
 
 @one_thread()
-def evaluate(folder: Path, csv: Path, output: Path | None, *, as_json: bool) -> None:
+def evaluate(
+    folder: Path, csv: Path, output: Path | None, *, all_rows: bool, as_json: bool
+) -> None:
     """Score a checkpoint on a labelled table, print it and write its page."""
     checkpoint = load_checkpoint(folder)
     table = _labelled_table(checkpoint, csv)
-    rows, note = _fair_rows(checkpoint, table)
+    rows, note = _rows_to_score(checkpoint, table, all_rows=all_rows)
     names, undefined = _defined_labels(checkpoint, table, rows)
     note = " ".join(filter(None, [note, undefined]))
     for text in unseen_texts(checkpoint, table.columns.iloc[rows]):
@@ -71,7 +75,10 @@ def _labelled_table(checkpoint: Checkpoint, csv: Path) -> Table:
     group = roles.group if roles.group in columns else None
     sequence = roles.sequence if roles.sequence in wanted else None
     drop = tuple(name for name in columns if name not in wanted and name != group)
-    return read_table(csv, Roles(roles.labels, group, sequence, drop), checkpoint.text_columns)
+    table = read_table(csv, Roles(roles.labels, group, sequence, drop), checkpoint.text_columns)
+    for network in checkpoint.networks:
+        network.features.check_names(table.columns)
+    return table
 
 
 def _defined_labels(
@@ -99,18 +106,64 @@ def _defined_labels(
     return defined, " ".join(said)
 
 
-def _fair_rows(checkpoint: Checkpoint, table: Table) -> tuple[np.ndarray, str]:
-    """Return the rows to score, and what to say: of the training table, the test rows alone."""
-    record = checkpoint.record
-    every = np.arange(len(table.labels))
-    if table.hash != record.table["sha256"]:
-        return every, ""
-    split = record.split
+def _rows_to_score(
+    checkpoint: Checkpoint, table: Table, *, all_rows: bool
+) -> tuple[np.ndarray, str]:
+    """Return indices of the rows to score, and what to say of the others.
+
+    Rows that the checkpoint was trained on are left out unless `all_rows` are asked for. They are
+    known by their values; a checkpoint of an earlier version knows its table by the file alone.
+
+    Raises TableError when no row is left.
+    """
+    if table.hash == checkpoint.record.table["sha256"]:
+        return _of_its_own_table(checkpoint, table, all_rows=all_rows)
+    rows = checkpoint.rows
+    if rows is None:
+        return np.arange(len(table.labels)), ""
+    numbers, texts = checkpoint.number_columns, checkpoint.text_columns
+    digests = row_digests(table.columns, numbers, texts, table.labels, rows.salt)
+    return _not_among(rows, digests, table, all_rows=all_rows)
+
+
+def _of_its_own_table(
+    checkpoint: Checkpoint, table: Table, *, all_rows: bool
+) -> tuple[np.ndarray, str]:
+    split = checkpoint.record.split
     settings = SplitSettings(split["val_size"], split["test_size"], split["seed"])
-    test = split_again(table, settings).test
-    if len(test):
-        return test, "The checkpoint was trained on this table, so only its test rows are scored."
-    return (
-        every,
-        "The checkpoint was trained on these rows, so the scores are better than on new rows.",
+    test, every = split_again(table, settings).test, np.arange(len(table.labels))
+    if all_rows or not len(test):
+        if not all_rows and checkpoint.rows is not None:
+            raise _none_left(table)
+        trained = len(every) - len(test)
+        return every, f"{trained} of these {len(every)} rows were trained on, {BETTER}"
+    return test, "The checkpoint was trained on this table, so only its test rows are scored."
+
+
+def _not_among(
+    rows: KnownRows, digests: np.ndarray, table: Table, *, all_rows: bool
+) -> tuple[np.ndarray, str]:
+    every, n = np.arange(len(digests)), len(digests)
+    trained = rows.trained_on(digests)
+    count = int(trained.sum())
+    if not count:
+        return every, ""
+    if rows.by_chance(digests):
+        return every, (
+            f"{count} of these {n} rows have the values of rows that were trained on, no more than "
+            "new rows of such a table have by chance, so they are scored too."
+        )
+    said = f"{count} of these {n} rows were trained on"
+    if all_rows:
+        return every, f"{said}, {BETTER}"
+    if count == n:
+        raise _none_left(table)
+    left = f"the other {n - count} are" if n - count > 1 else "the other one is"
+    return np.flatnonzero(~trained), f"{said}, so only {left} scored (--all_rows scores all)."
+
+
+def _none_left(table: Table) -> TableError:
+    return TableError(
+        f"each of the {len(table.labels)} rows of {table.path.name} was trained on, so none is "
+        "left to score; name a table with new rows, or score them all the same with --all_rows"
     )

@@ -259,6 +259,14 @@ EvaluationPage = Annotated[
         "HTML page to write with intervals and curves; CHECKPOINT/evaluation.html by default.",
     ),
 ]
+AllRows = Annotated[
+    bool,
+    flag(
+        "all_rows",
+        "Score all rows, those that the checkpoint was trained on as well; by default these are "
+        "left out.",
+    ),
+]
 Predictions = Annotated[
     Path,
     flag("output", "File to write the predictions to: .csv, .csv.gz or .parquet; - is stdout."),

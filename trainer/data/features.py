@@ -123,14 +123,18 @@ class Features:
         self.write(columns, out)
         return out
 
-    def write(self, columns: pd.DataFrame, out: np.ndarray) -> None:
-        """Put what `transform` returns into `out` (N or more, D or more) float32, zero before."""
+    def check_names(self, columns: pd.DataFrame) -> None:
+        """Raise TableError when a column is missing."""
         absent = [n for n in (*self.number_columns, *self.text_columns) if n not in columns]
         if absent:
             raise TableError(
                 f"the table lacks {len(absent)} columns that the features need: "
                 f"{', '.join(map(repr, absent))}; add them (empty where unknown)"
             )
+
+    def write(self, columns: pd.DataFrame, out: np.ndarray) -> None:
+        """Put what `transform` returns into `out` (N or more, D or more) float32, zero before."""
+        self.check_names(columns)
         table_numbers = as_numbers(columns, self.number_columns)
         codes = [c.encode(columns[c.column]) for c in self.description.categories]
         strings = self.description.strings
