@@ -309,7 +309,7 @@ def test_a_run_on_folds_is_scored_on_every_row_but_test_and_predicts(table_csv, 
     done = raretune("train", *roles(table_csv), "--output_dir", folder, *flags)
     assert done.returncode == 0, done.stderr
     record = json.loads((folder / "checkpoint.json").read_text())
-    assert (record["format_version"], record["split"]["folds"]) == (2, 3)
+    assert (record["format_version"], record["split"]["folds"]) == (3, 3)
     assert len(record["features"]) == 3
     rows = pd.read_csv(table_csv)
     assert record["split"]["rows"]["validation"] + record["split"]["rows"]["test"] == len(rows)

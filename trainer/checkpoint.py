@@ -1,13 +1,15 @@
 """A trained run on disk: a folder that is safe to open, whoever sent it.
 
     model.safetensors  each fold's network: its parameters as FOLD.layers..., and the fitted tensors
-                       of its features as FOLD.features.NAME; digests of its rows as rows.NAME
+                       of its features as FOLD.features.NAME; digests of its rows as rows.NAME;
+                       of an ensemble, each member's parameters as FOLD.MEMBER.layers...
     checkpoint.json    format version, config, labels, columns' roles, features of each fold,
                        thresholds, scores, split, table hash, versions
     thresholds.json    {label: threshold}, for other programs
     history.csv        a row an epoch
 
-Format 1, of versions before folds, has one network and its names without FOLD; it is still read.
+Format 1, of versions before folds, has one network and its names without FOLD; format 2 knows no
+ensembles. Both are still read.
 Numbers and text only, no pickle. A folder is written beside its place and renamed into it, so that
 a crash leaves the old checkpoint or none.
 """
@@ -73,12 +75,27 @@ class Checkpoint:
     The mean of the networks' probabilities is its prediction. The networks read the same columns of
     a table, though each knows them as its own train rows showed them. `rows` knows the rows that it
     was made of; None in one of an earlier version.
+
+    An ensemble has a network for each member in each fold, the first fold's before the second's.
+    Those of a fold share its features, and their weighted mean stands where a run has one network.
     """
 
     record: Record
     networks: tuple[Network, ...]
     history: list[HistoryRow]
     rows: KnownRows | None = None
+
+    @property
+    def folds(self) -> tuple[tuple[Network, ...], ...]:
+        """The networks of each fold: one, or one for each member of an ensemble."""
+        each = max(1, len(self.record.members))
+        starts = range(0, len(self.networks), each)
+        return tuple(self.networks[start : start + each] for start in starts)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """What each network of a fold weighs in the mean of that fold; they sum to 1."""
+        return tuple(member["weight"] for member in self.record.members) or (1.0,)
 
     @property
     def number_columns(self) -> list[str]:
@@ -118,14 +135,14 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 def _write(folder: Path, checkpoint: Checkpoint) -> None:
     stored: dict[str, Tensor] = {}
-    for k, network in enumerate(checkpoint.networks):
-        tensors, _ = network.features.to_state()
-        own = {
-            f"{FEATURE_PREFIX}{name}": torch.from_numpy(np.ascontiguousarray(array))
-            for name, array in tensors.items()
-        }
-        own |= {name: tensor.contiguous() for name, tensor in network.parameters.items()}
-        stored |= {f"{k}.{name}": tensor for name, tensor in own.items()}
+    for k, networks in enumerate(checkpoint.folds):
+        fitted, _ = networks[0].features.to_state()
+        for name, array in fitted.items():
+            tensor = torch.from_numpy(np.ascontiguousarray(array))
+            stored[f"{k}.{FEATURE_PREFIX}{name}"] = tensor
+        for m, network in enumerate(networks):
+            own, prefix = network.parameters, _prefix(checkpoint.record, k, m)
+            stored |= {f"{prefix}{name}": tensor.contiguous() for name, tensor in own.items()}
     rows = {} if checkpoint.rows is None else checkpoint.rows.to_arrays()
     stored |= {f"{ROWS_PREFIX}{name}": torch.tensor(array) for name, array in rows.items()}
     save_file(stored, folder / MODEL)
@@ -191,44 +208,57 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     try:
         written = parse((folder / RECORD).read_text(encoding="utf-8"))
         tensors = _read_tensors(folder / MODEL)
-        if isinstance(written, dict) and written.get("format_version") == 1:
-            written, tensors = _from_format_1(written, tensors)
+        if isinstance(written, dict):
+            written, tensors = _upgraded(written, tensors)
         record = Record.model_validate(written)
-        networks = tuple(_network(record, tensors, k) for k in range(len(record.features)))
-        known = {name for k, network in enumerate(networks) for name in _names(network, k)}
         of_rows = {name for name in tensors if name.startswith(ROWS_PREFIX)}
-        if stray := sorted(tensors.keys() - known - of_rows):
+        networks, known = [], of_rows
+        for k in range(len(record.features)):
+            of_fold, names = _fold(record, tensors, k)
+            networks += of_fold
+            known = known | names
+        if stray := sorted(tensors.keys() - known):
             raise CheckpointError(f"the tensor {stray[0]} belongs to none of its networks")
         for network in networks:
-            _check_parameters(network)
+            check_parameters(network)
         rows = _rows(record, {name: tensors[name] for name in of_rows})
-        return Checkpoint(record, networks, _read_history(folder / HISTORY), rows)
+        return Checkpoint(record, tuple(networks), _read_history(folder / HISTORY), rows)
     except ValidationError as error:
         raise _broken(folder, str(invalid(error))) from None
     except (ConfigError, CheckpointError, OSError, SafetensorError, ValueError) as error:
         raise _broken(folder, str(error)) from None
 
 
-def _from_format_1(
-    written: dict[str, Any], tensors: Mapping[str, Tensor]
+def _upgraded(
+    written: dict[str, Any], tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return a record and tensors of format 1 as format 2 has them: one network, number 0."""
-    upgraded = {**written, "format_version": 2, "features": [written.get("features")]}
-    named = {n if n.startswith(ROWS_PREFIX) else f"0.{n}": t for n, t in tensors.items()}
-    return upgraded, named
+    """Return a record and tensors of an earlier format as format 3 has them."""
+    version = written.get("format_version")
+    if version == 1:  # one network, which becomes number 0
+        written = {**written, "features": [written.get("features")]}
+        tensors = {n if n.startswith(ROWS_PREFIX) else f"0.{n}": t for n, t in tensors.items()}
+    return {**written, "format_version": 3} if version in (1, 2) else written, tensors
 
 
-def _network(record: Record, tensors: Mapping[str, Tensor], k: int) -> Network:
-    """Return the k-th fold's network; its tensors may still be of any shape."""
-    own = {n.removeprefix(f"{k}."): t for n, t in tensors.items() if n.startswith(f"{k}.")}
-    fitted = {
-        name.removeprefix(FEATURE_PREFIX): tensor.numpy()
-        for name, tensor in own.items()
-        if name.startswith(FEATURE_PREFIX)
-    }
-    features = Features.from_state(fitted, record.features[k])
-    parameters = {n: t for n, t in own.items() if not n.startswith(FEATURE_PREFIX)}
-    return Network(features, shape_of(record.config, features, len(record.labels)), parameters)
+def _prefix(record: Record, k: int, m: int) -> str:
+    """Return what the parameters of the k-th fold's m-th network are called by."""
+    return f"{k}.{m}." if record.members else f"{k}."
+
+
+def _fold(record: Record, tensors: Mapping[str, Tensor], k: int) -> tuple[list[Network], set[str]]:
+    """Return the k-th fold's networks and the names of their tensors, which may have any shape."""
+    fitted = f"{k}.{FEATURE_PREFIX}"
+    arrays = {n.removeprefix(fitted): t.numpy() for n, t in tensors.items() if n.startswith(fitted)}
+    features = Features.from_state(arrays, record.features[k])
+    names, networks = {f"{fitted}{name}" for name in arrays}, []
+    for m, config in enumerate([one["config"] for one in record.members] or [record.config]):
+        prefix = _prefix(record, k, m)
+        own = {n for n in tensors if n.startswith(prefix) and n not in names}
+        parameters = {name.removeprefix(prefix): tensors[name] for name in own}
+        shape = shape_of(config, features, len(record.labels))
+        networks.append(Network(features, shape, parameters))
+        names |= own
+    return networks, names
 
 
 def _rows(record: Record, tensors: Mapping[str, Tensor]) -> KnownRows | None:
@@ -242,12 +272,6 @@ def _rows(record: Record, tensors: Mapping[str, Tensor]) -> KnownRows | None:
     if (len(rows.used), len(rows.test)) != (n_rows - n_test, n_test):
         raise CheckpointError(f"its digests are not of {n_rows} rows, {n_test} of them test rows")
     return rows
-
-
-def _names(network: Network, k: int) -> list[str]:
-    """Return the names of the tensors that a network is kept in."""
-    fitted = [f"{FEATURE_PREFIX}{name}" for name in network.features.to_state()[0]]
-    return [f"{k}.{name}" for name in (*fitted, *network.parameters)]
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -275,7 +299,8 @@ def _read_history(path: Path) -> list[HistoryRow]:
     return history
 
 
-def _check_parameters(network: Network) -> None:
+def check_parameters(network: Network) -> None:
+    """Raise CheckpointError unless a network's parameters are finite and of its shape."""
     shape = network.shape
     sizes = [shape.features, *[shape.hidden_dim] * shape.num_layers, shape.labels]
     expected: dict[str, tuple[int, ...]] = {}

@@ -20,7 +20,7 @@ from trainer.data.split import Split, fold_splits, split_rows
 from trainer.data.table import Roles, Table, read_table
 from trainer.errors import CheckpointError
 from trainer.loop.fit import TrainResult
-from trainer.predict import network_probabilities, predict_frame
+from trainer.predict import fold_probabilities, predict_frame
 from trainer.scores.bootstrap import Intervals, bootstrap
 from trainer.scores.doubts import doubts
 from trainer.scores.evaluation import Evaluation, evaluate, threshold_tensor
@@ -208,14 +208,14 @@ def with_test_scores(checkpoint: Checkpoint, experiment: Experiment) -> Checkpoi
 
 
 def held_out_probabilities(checkpoint: Checkpoint, experiment: Experiment) -> Tensor:
-    """Return the probabilities (V, L) of the pool, each fold's rows from the network without them.
+    """Return the probabilities (V, L) of the pool, each row from networks that did not train on it.
 
-    `checkpoint` is one of a trial of this experiment, with a network for each fold.
+    `checkpoint` is one of a trial, or ensemble of trials, of this experiment.
     """
     columns = experiment.table.columns
     of_folds = [
-        network_probabilities(network, columns.iloc[fold.validation])
-        for network, fold in zip(checkpoint.networks, experiment.folds, strict=True)
+        fold_probabilities(networks, checkpoint.weights, columns.iloc[fold.validation])
+        for networks, fold in zip(checkpoint.folds, experiment.folds, strict=True)
     ]
     return experiment.data.pool(of_folds)
 

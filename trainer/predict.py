@@ -16,39 +16,65 @@ from trainer.data.formats import format_of, write_tables
 from trainer.data.reading import stream_arrow, to_frame
 from trainer.data.unseen import Unseen, together, unseen_in
 from trainer.errors import TableError
+from trainer.scores.ensemble import weighted_mean
 from trainer.scores.evaluation import threshold_tensor
+from trainer.stack.model import Shape
 from trainer.steps.inference import predict_probabilities
 from trainer.writing import written_whole
 
 Result = TypeVar("Result")
 
 ROWS_AT_ONCE = 1 << 15  # through features and network, in flat memory
+ROWS_IN_CACHE = 1 << 11  # prepared, where several networks read them
 WORKERS = 2  # as fast together as one thread reads
 
 
 def predict_frame(checkpoint: Checkpoint, columns: pd.DataFrame) -> Tensor:
     """Return probabilities (N, L) float32 of a frame as trainer.data.reading reads it.
 
-    They are the mean of what the networks say. Raises TableError if a feature column is missing or
-    of another kind.
+    They are the mean over the folds of the weighted mean over a fold's networks. Raises TableError
+    if a feature column is missing or of another kind.
     """
-    first, *others = (network_probabilities(one, columns) for one in checkpoint.networks)
+    weights = checkpoint.weights
+    first, *others = (fold_probabilities(one, weights, columns) for one in checkpoint.folds)
     for probabilities in others:
         first += probabilities
-    return first / len(checkpoint.networks) if others else first
+    return first / (len(others) + 1) if others else first
 
 
 def network_probabilities(network: Network, columns: pd.DataFrame) -> Tensor:
     """Return one network's probabilities (N, L) float32 of a frame; errors as `predict_frame`."""
-    flat, shape = network.flat(), network.shape
-    probabilities = torch.empty(len(columns), shape.labels)
+    return fold_probabilities([network], (1.0,), columns)
+
+
+def fold_probabilities(
+    networks: Sequence[Network], weights: Sequence[float], columns: pd.DataFrame
+) -> Tensor:
+    """Return the weighted mean (N, L) float32 of what networks with the same features say.
+
+    The features are prepared once for all. Errors as in `predict_frame`.
+    """
+    features, first = networks[0].features, networks[0].shape
+    flat = [(network.flat(), network.shape) for network in networks]
+    probabilities = torch.empty(len(columns), first.labels)
     for start in range(0, len(columns), ROWS_AT_ONCE):
         block = columns.iloc[start : start + ROWS_AT_ONCE]
-        x = shape.room_for_rows(len(block))
-        network.features.write(block, x.numpy())
-        found = predict_probabilities(flat, shape, x)[0, : len(block)]
-        probabilities[start : start + len(block)] = found
+        x = first.room_for_rows(len(block))
+        features.write(block, x.numpy())
+        of_rows = [_mean(flat, weights, rows) for rows in torch.split(x, _rows_at_once(flat))]
+        probabilities[start : start + len(block)] = torch.cat(of_rows)[: len(block)]
     return probabilities
+
+
+def _rows_at_once(networks: Sequence[object]) -> int:
+    """Return how many rows go through all networks before the next: few stay in the cache."""
+    return ROWS_IN_CACHE if len(networks) > 1 else ROWS_AT_ONCE
+
+
+def _mean(networks: Sequence[tuple[Tensor, Shape]], weights: Sequence[float], x: Tensor) -> Tensor:
+    """Return the weighted mean of what networks say of prepared rows x (B, inputs), (B, L)."""
+    found = [predict_probabilities(flat, shape, x)[0] for flat, shape in networks]
+    return weighted_mean(found, weights)
 
 
 def unseen_texts(checkpoint: Checkpoint, columns: pd.DataFrame) -> list[Unseen]:

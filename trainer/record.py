@@ -155,15 +155,26 @@ class TrialOrigin(TypedDict, total=False):
     refit: str
 
 
+@closed
+class MemberRecord(TypedDict):
+    """One of the trials that make up an ensemble; the weights of all sum to 1."""
+
+    weight: Annotated[Number, Field(gt=0, le=1 + ROUNDING)]
+    config: TrainConfig
+    best_epoch: Annotated[Count, Field(ge=1)]
+    trial: TrialOrigin
+
+
 class Record(BaseModel):
     """What checkpoint.json holds; scores are in [0, 1], `best_epoch` counts from 1.
 
-    `features` has the description of each network's features, in the order of the folds.
+    `features` has the description of each fold's features. An ensemble has `members`, heaviest
+    first, and no `trial`; `config` and `best_epoch` are then those of the first member.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
     config: TrainConfig
     labels: tuple[str, ...] = Field(min_length=1)
     roles: Roles
@@ -175,6 +186,7 @@ class Record(BaseModel):
     split: SplitRecord
     table: TableRecord
     trial: TrialOrigin | None = None
+    members: tuple[MemberRecord, ...] = ()
     versions: dict[str, str]
 
     @property
@@ -201,11 +213,24 @@ class Record(BaseModel):
                 raise ValueError(f"{name} are not those of its labels")
         if not labels.issuperset((*self.doubts, *self.validation["shrunk_thresholds"])):
             raise ValueError("validation names a label that is none of its labels")
-        if self.trial is not None and not {"study", "number"} <= self.trial.keys():
-            raise ValueError("trial lacks its study or number")
+        self._check_origins()
         if self.split["val_size"] + self.split["test_size"] >= 1:
             raise ValueError("split leaves no rows to train on")
         return self
+
+    def _check_origins(self) -> None:
+        members = self.members
+        if members and self.trial is not None:
+            raise ValueError("an ensemble is of no single trial")
+        origins = [self.trial] if self.trial is not None else [one["trial"] for one in members]
+        if not all({"study", "number"} <= origin.keys() for origin in origins):
+            raise ValueError("trial lacks its study or number")
+        if len({origin["number"] for origin in origins}) < len(origins):
+            raise ValueError("a trial is a member twice")
+        if members and abs(sum(one["weight"] for one in members) - 1) > ROUNDING:
+            raise ValueError("the weights of its members don't sum to 1")
+        if members and self.config != members[0]["config"]:
+            raise ValueError("its config is not that of its first member")
 
 
 def parse(text: str) -> Any:

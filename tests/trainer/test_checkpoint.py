@@ -194,7 +194,7 @@ HOSTILE = {
     "pickle for a record": lambda f: (f / "checkpoint.json").write_bytes(pickle.dumps(Bomb())),
     "torn record": lambda f: (f / "checkpoint.json").write_text('{"format_version": 1'),
     "record is a list": lambda f: (f / "checkpoint.json").write_text("[]"),
-    "future format": lambda f: edit(f, lambda r: r.update(format_version=3)),
+    "future format": lambda f: edit(f, lambda r: r.update(format_version=4)),
     "unknown key": lambda f: edit(f, lambda r: r.update(run="rm -rf /")),
     "other width": lambda f: edit(f, lambda r: r["config"].update(hidden_dim=48)),
     "enormous width": lambda f: edit(f, lambda r: r["config"].update(hidden_dim=8192)),

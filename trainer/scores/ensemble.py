@@ -159,12 +159,12 @@ class Gain:
 
 
 def gain(fitted: CrossFittedChoice, labels: Tensor, groups: np.ndarray | None) -> Gain:
-    """Score what `cross_fitted_choice` returned; intervals by the paired bootstrap over rows or groups.
+    """Score what `cross_fitted_choice` returned, with intervals by the paired bootstrap.
 
     Choices are not made again in a resample: intervals tell of the rows scored, not of those that
     chose, and are somewhat narrow for it.
 
-    Shapes as in `cross_fitted_choice`; groups (V,) integer codes.
+    Shapes as in `cross_fitted_choice`; groups (V,) integer codes, whose rows are drawn together.
     """
     own, best = compare_macro_f1(fitted.decisions, labels, groups)
     return Gain(_of_f1(own, best), own.interval, _of_precision(fitted, labels, groups))
