@@ -8,7 +8,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.space.space import distributions
-from search.store.attributes import FORKED_FROM
+from search.store.attributes import FORKED_FROM, FORKED_ID
+from search.store.identity import identity_of
 from search.store.records import read_fingerprint
 from search.store.storage import differences
 from studies.definition import StudyDefinition
@@ -21,19 +22,26 @@ def fork(old_study: optuna.Study, new_study: optuna.Study, definition: StudyDefi
     A trial fits if it has the new space's parameters, no other ones, all within their
     distributions. It gets a new number and keeps its value, reports and user attributes: its
     `config` still holds the seed that it was trained with. What was imported before is not imported
-    again.
+    again; another study of the same name is another.
 
     Both studies have their fingerprints, as `open_study` stores them. Raises ConfigError if they
     differ in more than the space, for then a value would not mean the same.
     """
     _check_alike(old_study, new_study)
     space = distributions(definition)
-    there = {trial.user_attrs.get(FORKED_FROM) for trial in new_study.get_trials(deepcopy=False)}
+    there = {_origin(trial) for trial in new_study.get_trials(deepcopy=False)}
     imported = [
-        trial for trial in _fitting(old_study, space) if trial.user_attrs[FORKED_FROM] not in there
+        trial
+        for trial in _fitting(old_study, space)
+        if not there & {_origin(trial), (trial.user_attrs[FORKED_FROM], None)}
     ]
     new_study.add_trials(imported)
     return len(imported)
+
+
+def _origin(trial: FrozenTrial) -> tuple[Any, Any]:
+    """Return where a trial was imported from; an earlier version did not note the study's UUID."""
+    return trial.user_attrs.get(FORKED_FROM), trial.system_attrs.get(FORKED_ID)
 
 
 def _check_alike(old_study: optuna.Study, new_study: optuna.Study) -> None:
@@ -54,6 +62,7 @@ def _without_space(study: optuna.Study) -> Mapping[str, Any]:
 
 def _fitting(study: optuna.Study, space: dict[str, BaseDistribution]) -> Iterator[FrozenTrial]:
     states = (TrialState.COMPLETE, TrialState.PRUNED)
+    known = identity_of(study)
     for trial in study.get_trials(deepcopy=False, states=states):
         try:
             yield create_trial(
@@ -62,6 +71,7 @@ def _fitting(study: optuna.Study, space: dict[str, BaseDistribution]) -> Iterato
                 params=trial.params,
                 distributions=space,
                 user_attrs={**trial.user_attrs, FORKED_FROM: f"{study.study_name}/{trial.number}"},
+                system_attrs={} if known is None else {FORKED_ID: known},
                 intermediate_values=trial.intermediate_values,
             )
         except ValueError:  # other parameters, or a value outside its distribution

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 
+from search.commands.trials import warn_of_another
 from search.evidence.evidence import Evidence, stored, up_to_date
 from search.reopen import open_study_at, stored_definition
 from search.report.page import write_report
@@ -28,6 +29,9 @@ def report(place: Place, output: Path | None) -> None:
     stored_definition(study)
     path = output or place.workspace.report(place.name)
     write_report(path, study, _evidence(study, place), place.best)
+    ranked = complete(read_records(study))
+    if ranked and place.best.exists():
+        warn_of_another(place.best, study, ranked[0])
     with beside(path):
         print(path)
 

@@ -4,13 +4,16 @@ import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import optuna
 from rich.text import Text
 
 from search.reopen import open_study_at, stored_definition
 from search.report.verdict import confirmation
 from search.space.objective import in_words
+from search.store.identity import misfit_of_folder
 from search.store.records import TrialRecord, complete, read_records, read_study
 from search.workspace import Place
 from trainer.checkpoint import json_text
@@ -55,6 +58,7 @@ def best(place: Place, *, as_json: bool) -> None:
     stored_definition(opened)  # what raretune did not search may be minimised, or have no best
     study = read_study(opened)
     record = pick(study.trials, "best")
+    is_there = place.best.exists() and not warn_of_another(place.best, opened, record)
     found = {
         "study": place.name,
         "number": record.number,
@@ -62,7 +66,7 @@ def best(place: Place, *, as_json: bool) -> None:
         "params": record.params,
         "scores": record.scores,
         "best_epoch": record.best_epoch,
-        "checkpoint": str(place.best),
+        "checkpoint": str(place.best) if is_there else None,
         "confirmed": [asdict(one) for one in study.confirmed],
     }
     if as_json:
@@ -74,6 +78,18 @@ def best(place: Place, *, as_json: bool) -> None:
     if study.confirmed:
         lines.append(confirmation(study.confirmed, record, in_words(study.objective)))
     result_console().print(Text("\n".join(lines)), soft_wrap=True)
+
+
+def warn_of_another(folder: Path, study: optuna.Study, record: TrialRecord) -> bool:
+    """Say on stderr that a folder does not hold the best trial's checkpoint, if it does not."""
+    wrong = misfit_of_folder(folder, study, record)
+    if wrong:
+        print(
+            f"raretune: {folder} is not trial {record.number}, the best one: {wrong}; the next "
+            "search makes it again, and raretune export writes the trial elsewhere",
+            file=sys.stderr,
+        )
+    return bool(wrong)
 
 
 def pick(records: Sequence[TrialRecord], trial: str) -> TrialRecord:

@@ -15,6 +15,7 @@ from search.figures.study import evidence_figures, study_figures
 from search.figures.words import count
 from search.report.sections import sections
 from search.space.objective import in_words
+from search.store.identity import misfit_of_folder
 from search.store.records import StudyRecord, count_states, read_study
 from search.store.storage import load_study, open_storage
 from trainer.pages.html import render
@@ -41,19 +42,26 @@ def write_report(
 ) -> None:
     """Write a study's page to `path`, whole or not at all; raises RaretuneError.
 
-    `best_folder` is where its best checkpoint lies, to be named in commands.
+    `best_folder` is where its best checkpoint lies, to be named in commands, if it is that one.
     """
-    write_whole(path, report_page(read_study(study), evidence, best_folder))
+    record = read_study(study)
+    exported = record.best is not None and not misfit_of_folder(best_folder, study, record.best)
+    write_whole(path, report_page(record, evidence, best_folder, exported=exported))
 
 
-def report_page(study: StudyRecord, evidence: Evidence | None, best_folder: Path) -> str:
-    """Return a study's page as HTML; without evidence it tells of the search alone."""
+def report_page(
+    study: StudyRecord, evidence: Evidence | None, best_folder: Path, *, exported: bool = True
+) -> str:
+    """Return a study's page as HTML; without evidence it tells of the search alone.
+
+    `exported` is whether the best trial's checkpoint lies in `best_folder`.
+    """
     drawn = _figures(study, evidence)
     return render(
         PAGE,
         name=study.name,
         summary=_summary(study, evidence),
-        sections=sections(study, evidence, drawn, best_folder),
+        sections=sections(study, evidence, drawn, best_folder, exported=exported),
         figures=drawn,
     )
 

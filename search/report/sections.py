@@ -37,9 +37,17 @@ class Section:
 
 
 def sections(
-    study: StudyRecord, evidence: Evidence | None, figures: Figures, best_folder: Path
+    study: StudyRecord,
+    evidence: Evidence | None,
+    figures: Figures,
+    best_folder: Path,
+    *,
+    exported: bool,
 ) -> dict[str, Section]:
-    """Return all sections that have something to tell, by the name of their template."""
+    """Return all sections that have something to tell, by the name of their template.
+
+    `exported` is whether the best trial's checkpoint lies in `best_folder`.
+    """
     found = Section(
         "What was found, and how sure that is", "What was found", _found(study, evidence)
     )
@@ -58,7 +66,7 @@ def sections(
         content["search"] = Section("The search", "The search", {})
     content["trouble"] = Section("What went wrong", "What went wrong", _trouble(study.trials))
     content["again"] = Section(
-        "How to get this again", "Repeat it", _again(study, evidence, best_folder)
+        "How to get this again", "Repeat it", _again(study, evidence, best_folder, exported)
     )
     return content
 
@@ -122,11 +130,14 @@ def _trouble(records: list[TrialRecord]) -> dict[str, Any]:
     return {"signs": signs, "failures": failures, "sentences": sentences}
 
 
-def _again(study: StudyRecord, evidence: Evidence | None, best_folder: Path) -> dict[str, Any]:
+def _again(
+    study: StudyRecord, evidence: Evidence | None, best_folder: Path, exported: bool
+) -> dict[str, Any]:
     best = study.best
+    number = None if best is None else best.number
     content: dict[str, Any] = dict.fromkeys(("toml", "unreadable", "settings"), "")
     content |= {
-        "commands": commands(study.name, None if best is None else best.number, best_folder),
+        "commands": commands(study.name, number, best_folder, exported=exported),
         "table": None if evidence is None else evidence.table,
     }
     try:

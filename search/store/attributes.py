@@ -47,6 +47,7 @@ FAILURE = "failure"  # why it failed by itself
 LOST = "lost"  # why it was ended from outside: its process died, or the search ended before it
 
 # A trial's system attributes.
+FORKED_ID = "raretune:forked_from_id"  # UUID of the study that FORKED_FROM names
 FIXED_PARAMS = "fixed_params"  # Optuna's own: the parameters that a trial of the queue is to have
 
 

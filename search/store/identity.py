@@ -9,15 +9,16 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
 
-from search.store.attributes import CONFIG, FINGERPRINT, IDENTITY
-from search.store.records import TrialRecord
-from trainer.checkpoint import Record
+from search.store.attributes import CONFIG, IDENTITY
+from search.store.records import TrialRecord, read_fingerprint
+from trainer.checkpoint import Record, load_checkpoint
 from trainer.config import TrainConfig
-from trainer.errors import ConfigError
+from trainer.errors import CheckpointError, ConfigError
 
 SIZES = ("val_size", "test_size", "seed", "folds", "repeats")  # what decides a split
 
@@ -52,12 +53,13 @@ def origin_of(study: optuna.Study, record: TrialRecord) -> Origin:
 def origin_of_number(study: optuna.Study, number: int) -> Origin:
     """Return `origin_of` the trial of a number, whatever its state, also if there is none."""
     found = [trial for trial in study.get_trials(deepcopy=False) if trial.number == number]
-    config = found[0].user_attrs.get(CONFIG, {}) if found else {}
-    return _origin(study, config, found[0].values[0] if found and found[0].values else None)
+    config = found[0].user_attrs.get(CONFIG) if found else None
+    value = found[0].values[0] if found and found[0].values else None
+    return _origin(study, config if isinstance(config, Mapping) else {}, value)
 
 
 def _origin(study: optuna.Study, config: Mapping[str, Any], value: float | None) -> Origin:
-    fingerprint = study.user_attrs.get(FINGERPRINT) or {}
+    fingerprint = read_fingerprint(study) or {}
     split = {**fingerprint.get("split", {}), "seed": fingerprint.get("seed")}
     table = fingerprint.get("table", {}).get("sha256")
     return Origin(identity_of(study), trial_digest(config, split, table, value))
@@ -110,3 +112,15 @@ def misfit(kept: Record, number: int, origin: Origin) -> str:
     if own != origin.digest or trial.get("digest", own) != own:
         return f"its settings, split, table or value are not those of trial {number}"
     return ""
+
+
+def misfit_of_folder(folder: Path, study: optuna.Study, record: TrialRecord) -> str:
+    """Say why the checkpoint in a folder is not of a trial by what it says of itself; "" if it is.
+
+    Its networks are not asked.
+    """
+    try:
+        checkpoint = load_checkpoint(folder)
+    except CheckpointError as error:
+        return str(error)
+    return misfit(checkpoint.record, record.number, origin_of(study, record))

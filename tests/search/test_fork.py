@@ -4,6 +4,7 @@ from optuna.trial import TrialState
 
 from search.fork import fork
 from search.space.strategy import make_pruner, make_sampler
+from search.store.identity import identity_of
 from search.store.records import complete, read_records
 from search.store.storage import open_storage, open_study
 from search.waves.optimize import Search
@@ -111,3 +112,24 @@ def test_where_more_than_the_space_differs_nothing_is_imported(old, change, diff
 def test_a_study_of_another_program_is_refused(old):
     with pytest.raises(ConfigError, match="not made by raretune"):
         fork(optuna.create_study(direction="maximize"), old, define())
+
+
+def test_another_study_of_the_same_name_is_imported_too(old, data):
+    """A study was removed, and the next one has its name: its trials are not those of before."""
+    new, again = make(narrow()), make(define(name="old"))
+    imported = fork(old, new, narrow())
+    again.add_trials([t for t in old.trials if t.state.is_finished()])
+    assert identity_of(again) != identity_of(old)
+    assert fork(again, new, narrow()) == imported
+    assert fork(again, new, narrow()) == fork(old, new, narrow()) == 0
+
+
+def test_what_an_earlier_version_imported_is_not_imported_again(old):
+    new, first = make(narrow()), make(narrow())
+    fork(old, first, narrow())
+    imported = first.trials
+    for trial in imported:
+        trial.system_attrs.clear()
+    new.add_trials(imported)
+    assert not any(t.system_attrs for t in new.trials)
+    assert fork(old, new, narrow()) == 0

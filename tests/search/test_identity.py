@@ -173,3 +173,26 @@ def test_a_study_without_an_identity_gets_one_at_its_next_search(tmp_path, sessi
     assert identity_of(study) is None
     run_search(moved, should_stop=lambda: True, on_progress=lambda progress: None)
     assert identity_of(study)
+
+
+def test_best_and_report_name_the_checkpoint_only_where_it_is_the_best_trials(copied, here):
+    session, _, _, best = copied
+    where = ("clinic", "--workspace", session.workspace.folder)
+    right = here("best", *where, "--json")
+    assert json.loads(right.stdout)["checkpoint"] == str(session.best_folder)
+    assert right.stderr == here("report", *where).stderr == ""
+    page = session.workspace.report("clinic")
+    assert f"raretune predict {session.best_folder} " in page.read_text()
+
+    edited(session.best_folder, lambda r: r["trial"].update(study_id="x"))
+    wrong = here("best", *where, "--json")
+    assert json.loads(wrong.stdout)["checkpoint"] is None
+    told = f"{session.best_folder} is not trial {best.number}, the best one: it is of another study"
+    assert told in wrong.stderr
+    assert told in here("report", *where).stderr
+    assert f"raretune predict {session.best_folder} " not in page.read_text()
+    assert "raretune predict exported " in page.read_text()
+
+    shutil.rmtree(session.best_folder)
+    gone = here("best", *where, "--json")
+    assert (json.loads(gone.stdout)["checkpoint"], gone.stderr) == (None, "")

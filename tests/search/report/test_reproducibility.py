@@ -31,9 +31,17 @@ def test_commands_name_the_trial_and_where_it_is():
     assert "retrain" not in commands("clinic", None, Path("runs/clinic/best"))
 
 
-def test_every_flag_of_the_commands_exists():
+def test_a_checkpoint_that_is_not_in_best_is_exported_first():
+    text = commands("clinic", 7, Path("my runs/clinic/best"), exported=False)
+    assert "raretune export clinic --trial 7 --workspace 'my runs' --output exported" in text
+    assert "raretune predict exported --csv" in text
+    assert "my runs/clinic/best" not in text
+
+
+@pytest.mark.parametrize("exported", [True, False])
+def test_every_flag_of_the_commands_exists(exported):
     raretune = Path(sys.executable).with_name("raretune")
-    text = commands("clinic", 7, Path("elsewhere/clinic/best"))
+    text = commands("clinic", 7, Path("elsewhere/clinic/best"), exported=exported)
     for line in text.splitlines()[1::2]:
         _, command, *words = line.split()
         shown = subprocess.run([raretune, command, "--help"], capture_output=True, text=True).stdout
