@@ -25,7 +25,7 @@ from search.store.stale import reap, stale
 from search.store.storage import MEMORY, open_storage, storage_file
 from search.verification import fault
 from search.workspace import Place, Workspace
-from trainer.checkpoint import Checkpoint, library_versions, load_checkpoint
+from trainer.checkpoint import Checkpoint, library_versions, load_checkpoint, other_thresholds
 from trainer.errors import CheckpointError, ConfigError, RaretuneError
 from trainer.steps.compiler import build, without_compiler
 
@@ -162,6 +162,9 @@ def _checkpoint(study: optuna.Study, best: Path) -> Iterator[Finding]:
         yield Finding("error", f"{best} is not of study {name!r} as it is: {wrong}", AGAIN)
         return
     yield Finding("ok", f"study {name!r}: {best} opens and is trial {number}")
+    if told := other_thresholds(best, checkpoint.record):
+        what, _, remedy = told.rpartition("; ")
+        yield Finding("warning", what, remedy)
     yield from _versions(best, checkpoint)
 
 

@@ -14,12 +14,11 @@ Numbers and text only, no pickle. A folder is written beside its place and renam
 a crash leaves the old checkpoint or none.
 """
 
-import csv
 import itertools
 import json
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -37,7 +36,7 @@ from trainer.config import TrainConfig, invalid
 from trainer.data.digests import KnownRows
 from trainer.data.features import Features
 from trainer.errors import CheckpointError, ConfigError
-from trainer.loop.history import HistoryRow
+from trainer.loop.history import HistoryRow, read_history, write_history
 from trainer.loop.resume import STATE
 from trainer.record import Record as Record
 from trainer.record import parse
@@ -191,14 +190,6 @@ def _finite(content: Any) -> Any:
     return content
 
 
-def write_history(path: Path, history: Sequence[HistoryRow]) -> None:
-    """Write a CSV with a row an epoch; numbers keep every digit."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["epoch"])
-        writer.writeheader()
-        writer.writerows(history)
-
-
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Open a checkpoint folder; raises CheckpointError if anything about it is not as written."""
     if not (folder / RECORD).is_file():
@@ -222,11 +213,34 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         for network in networks:
             check_parameters(network)
         rows = _rows(record, {name: tensors[name] for name in of_rows})
-        return Checkpoint(record, tuple(networks), _read_history(folder / HISTORY), rows)
+        return Checkpoint(record, tuple(networks), read_history(folder / HISTORY), rows)
     except ValidationError as error:
         raise _broken(folder, str(invalid(error))) from None
     except (ConfigError, CheckpointError, OSError, SafetensorError, ValueError) as error:
         raise _broken(folder, str(error)) from None
+
+
+def other_thresholds(folder: Path, record: Record) -> str:
+    """Say in which thresholds thresholds.json is not its checkpoint's record; "" if in none.
+
+    It is written for other programs, which may have it alone; raretune goes by the record.
+    """
+    try:
+        found = parse((folder / THRESHOLDS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ""
+    except (CheckpointError, OSError, ValueError) as error:
+        found, what = None, f"can't be read ({error})"
+    else:
+        what = "is no list of thresholds"
+    if isinstance(found, dict):
+        own = record.thresholds
+        others = sorted(name for name in {*found, *own} if found.get(name) != own.get(name))
+        if not others:
+            return ""
+        first = others[0]
+        what = f"says {found.get(first)} for {first}, where {RECORD} says {own.get(first)}"
+    return f"{folder / THRESHOLDS} {what}: it is not used, and {RECORD} is; change both alike"
 
 
 def _upgraded(
@@ -280,23 +294,6 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         if tensor.dtype not in KINDS:
             raise CheckpointError(f"the tensor {name} is of {tensor.dtype}, which none of them is")
     return tensors
-
-
-def _read_history(path: Path) -> list[HistoryRow]:
-    with path.open(newline="", encoding="utf-8") as file:
-        try:
-            names, *rows = csv.reader(file, strict=True)
-        except csv.Error as error:
-            raise CheckpointError(f"{path.name} is not CSV, {error}") from None
-    if names[:1] != ["epoch"] or len(set(names)) < len(names):
-        raise CheckpointError(f"{path.name} has other columns than epoch and scores, each once")
-    history: list[HistoryRow] = []
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(names) or row[0] != str(number):
-            raise CheckpointError(f"{path.name} has another row where epoch {number} belongs")
-        scores = zip(names[1:], map(float, row[1:]), strict=True)
-        history.append({"epoch": number, **dict(scores)})
-    return history
 
 
 def check_parameters(network: Network) -> None:

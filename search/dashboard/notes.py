@@ -67,7 +67,7 @@ def annotate(study: optuna.Study, workspace: Path, url: str) -> None:
     source: list[Any] = [len(record.trials), None if evidence is None else evidence.trial]
     if record.best is not None:
         source += origin_of(study, record.best)
-    if new or there.get(STUDY_NOTE, {}).get("source") != source:
+    if new or _mark(there).get("source") != source:
         note = study_note(record, evidence, options)
         new |= _study_note(there, note, source)
         new |= _figures(there, record)
@@ -145,12 +145,18 @@ def _head(*numbers: str) -> tuple[str, str]:
 
 def _study_note(there: Mapping[str, Any], note: str, source: list[Any]) -> dict[str, Any]:
     """Return the attributes of the study's note; without its text if a user has written there."""
-    old = "".join(_pieces(there, NOTE_TEXT))
-    version, mark = there.get(NOTE_VERSION), there.get(STUDY_NOTE, {})
+    old = "".join(map(str, _pieces(there, NOTE_TEXT)))
+    version, mark = there.get(NOTE_VERSION), _mark(there)
     if version is not None and mark.get("sha256") != _sha256(old):
         return {STUDY_NOTE: {**mark, "source": source}}
-    written = {NOTE_VERSION: (version or 0) + 1, f"{NOTE_TEXT}0": note}
+    written = {NOTE_VERSION: version + 1 if isinstance(version, int) else 1, f"{NOTE_TEXT}0": note}
     return {**written, STUDY_NOTE: {"source": source, "sha256": _sha256(note)}}
+
+
+def _mark(there: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is noted of the study's note; nothing if that is not as raretune writes it."""
+    mark = there.get(STUDY_NOTE)
+    return dict(mark) if isinstance(mark, Mapping) else {}
 
 
 def study_note(study: StudyRecord, evidence: Evidence | None, options: str) -> str:
@@ -235,7 +241,7 @@ def _titled(figure: go.Figure, title: str) -> str:
     return text
 
 
-def _pieces(there: Mapping[str, Any], prefix: str) -> Iterator[str]:
+def _pieces(there: Mapping[str, Any], prefix: str) -> Iterator[Any]:
     for i in count():
         if f"{prefix}{i}" not in there:
             return

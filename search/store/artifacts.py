@@ -12,18 +12,33 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated, Any
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts._upload import ArtifactMeta
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from search.store.attributes import ARTIFACTS, RECIPE
 from search.store.transactions import set_study_attributes, study_attributes
 from trainer.checkpoint import FILES, Checkpoint, load_checkpoint, save_checkpoint
 
 KEPT_TRIALS = 5
+
+
+class _Meta(TypedDict):
+    """A file as it is listed; its id is its name in the folder, and never leads out of that."""
+
+    artifact_id: Annotated[str, Field(pattern=r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\z")]
+    filename: str
+    mimetype: str
+    encoding: str | None
+
+
+META = TypeAdapter(_Meta)
 
 
 class Shelf:
@@ -123,10 +138,21 @@ class Shelf:
         )
 
     def _listed(self) -> list[tuple[int, ArtifactMeta]]:
-        attributes = study_attributes(self.study)
-        found = []
-        for key, value in attributes.items():
-            if key.startswith(ARTIFACTS) and (meta := json.loads(value)) is not None:
-                trial_id = int(key.removeprefix(ARTIFACTS).split(":")[0])
-                found.append((trial_id, ArtifactMeta(**meta)))
-        return found
+        """Return each trial's id with a file of its checkpoint; what else is listed is not ours."""
+        listed = (
+            _read(key.removeprefix(ARTIFACTS), value)
+            for key, value in study_attributes(self.study).items()
+            if key.startswith(ARTIFACTS)
+        )
+        return [one for one in listed if one is not None and one[1].filename in FILES]
+
+
+def _read(ids: str, text: Any) -> tuple[int, ArtifactMeta] | None:
+    """Read one attribute of the list; None if the file is gone or it is not as raretune writes."""
+    trial_id = ids.split(":")[0]
+    if not trial_id.isdecimal() or not isinstance(text, str):
+        return None
+    try:
+        return int(trial_id), ArtifactMeta(**META.validate_json(text))
+    except ValidationError:
+        return None

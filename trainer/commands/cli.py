@@ -125,7 +125,7 @@ def predict(
 ) -> None:
     """Write each label's probability and decision for every row of a table."""
     with _kept_for_good():
-        from trainer.checkpoint import load_checkpoint
+        from trainer.checkpoint import load_checkpoint, other_thresholds
         from trainer.commands.device import one_thread
         from trainer.predict import predict_file
         from trainer.wording import doubt_sentences
@@ -138,6 +138,8 @@ def predict(
         loaded = load_checkpoint(checkpoint)
         for sentence in doubt_sentences(loaded.record.doubts):
             say(sentence)
+        if told := other_thresholds(checkpoint, loaded.record):
+            say(told)
         rows = predict_file(loaded, csv, output, id_, say)
     with beside(output):
         print(f"{rows} rows predicted to {output}")

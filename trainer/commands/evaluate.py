@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from rich.text import Text
 
-from trainer.checkpoint import Checkpoint, json_text, load_checkpoint
+from trainer.checkpoint import Checkpoint, json_text, load_checkpoint, other_thresholds
 from trainer.commands.device import one_thread
 from trainer.commands.terminal import label_grid, result_console, score_sentence
 from trainer.data.digests import KnownRows, row_digests
@@ -30,6 +30,8 @@ def evaluate(
 ) -> None:
     """Score a checkpoint on a labelled table, print it and write its page."""
     checkpoint = load_checkpoint(folder)
+    if told := other_thresholds(folder, checkpoint.record):
+        print(told, file=sys.stderr)
     table = _labelled_table(checkpoint, csv)
     rows, note = _rows_to_score(checkpoint, table, all_rows=all_rows)
     names, undefined = _defined_labels(checkpoint, table, rows)

@@ -40,7 +40,7 @@ from trainer.experiment import (
     prepare_experiment,
 )
 from trainer.loop.fit import EpochReport, TrainResult, fit
-from trainer.loop.resume import RunState, load_state, save_state
+from trainer.loop.resume import RunState, load_state, misfit, save_state
 from trainer.pages.picture import write_picture
 from trainer.wording import doubt_sentences
 
@@ -169,11 +169,15 @@ def start(plan: Plan, device: torch.device) -> tuple[Plan, Experiment]:
 
 def load_plan(folder: Path) -> tuple[Plan, RunState]:
     """Return the plan and the state of an interrupted run; raises CheckpointError."""
-    state, plan = load_state(folder)
+    state, kept = load_state(folder)
     try:
-        return Plan.model_validate(plan), state
-    except ValidationError as error:
-        raise CheckpointError(f"the run at {folder} can't be resumed: {invalid(error)}") from None
+        plan = Plan.model_validate(kept)
+        reason = misfit(state, plan.config, plan.roles.labels)
+    except (ConfigError, ValidationError) as error:
+        reason = str(error if isinstance(error, ConfigError) else invalid(error))
+    if reason:
+        raise CheckpointError(f"the run at {folder} can't be resumed: {reason}; start a new run")
+    return plan, state
 
 
 def run_training(

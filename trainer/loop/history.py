@@ -1,13 +1,20 @@
 """A run's history: a row an epoch, what an epoch's score is, and which epoch is the best."""
 
+import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from trainer.config import TrainConfig
+from trainer.errors import CheckpointError
 
 HistoryRow = dict[str, float]
 Row = Mapping[str, float]  # one that is only read
 OF_LABELS = ("f1_", "predicted_share_")  # what the keys of one label's scores begin with
+OF_ALL = (
+    *("epoch", "loss", "validation_loss", "tuned_macro_f1", "average_precision", "roc_auc"),
+    *("macro_f1", "macro_recall", "macro_precision", "balanced_accuracy"),
+)
 
 
 def history_row(epoch: int, loss: float, scores: Mapping[str, float]) -> HistoryRow:
@@ -53,3 +60,34 @@ def best_row(history: Sequence[Row], config: TrainConfig) -> Row | None:
         if improves(row, best, config):
             best = row
     return best
+
+
+def columns(labels: Iterable[str]) -> set[str]:
+    """Return the keys of the rows of a run on these labels."""
+    return {*OF_ALL, *(f"{first}{label}" for label in labels for first in OF_LABELS)}
+
+
+def write_history(path: Path, history: Sequence[HistoryRow]) -> None:
+    """Write a CSV with a row an epoch; numbers keep every digit."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["epoch"])
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def read_history(path: Path) -> list[HistoryRow]:
+    """Read what `write_history` wrote; raises CheckpointError, OSError or ValueError."""
+    with path.open(newline="", encoding="utf-8") as file:
+        try:
+            names, *rows = csv.reader(file, strict=True)
+        except csv.Error as error:
+            raise CheckpointError(f"{path.name} is not CSV, {error}") from None
+    if names[:1] != ["epoch"] or len(set(names)) < len(names):
+        raise CheckpointError(f"{path.name} has other columns than epoch and scores, each once")
+    history: list[HistoryRow] = []
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(names) or row[0] != str(number):
+            raise CheckpointError(f"{path.name} has another row where epoch {number} belongs")
+        scores = zip(names[1:], map(float, row[1:]), strict=True)
+        history.append({"epoch": number, **dict(scores)})
+    return history

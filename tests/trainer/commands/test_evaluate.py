@@ -230,3 +230,34 @@ def test_digests_of_other_rows_than_the_record_says_are_refused(here, folder, tm
     done = here("evaluate", tmp_path / "best", "--csv", folder.parent / "train.csv")
     assert done.returncode == 2
     assert "its digests are not of 900 rows" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            '{"rare": 0.5, "rarer": 0.5}',
+            "says 0.5 for rare, where checkpoint.json says 0.",
+        ),
+        ("[]", "thresholds.json is no list of thresholds"),
+        ("{", "thresholds.json can't be read"),
+    ],
+)
+def test_thresholds_that_were_changed_beside_the_record_are_said_to_be_unused(
+    here, folder, tmp_path, text, told
+):
+    clinic(seed=1).to_csv(tmp_path / "new.csv", index=False)
+    shutil.copytree(folder, tmp_path / "best")
+    words = ("predict", tmp_path / "best", "--csv", tmp_path / "new.csv", "--output")
+    before = here(*words, tmp_path / "before.csv")
+    assert before.stderr == ""
+    (tmp_path / "best" / "thresholds.json").write_text(text)
+    after = here(*words, tmp_path / "after.csv")
+    assert after.returncode == 0
+    assert after.stderr.count("\n") == 1
+    assert told in after.stderr
+    assert "it is not used, and checkpoint.json is; change both" in after.stderr
+    assert (tmp_path / "before.csv").read_bytes() == (tmp_path / "after.csv").read_bytes()
+    page = tmp_path / "page.html"
+    scored = here("evaluate", *words[1:-1], "--output", page)
+    assert told in scored.stderr
