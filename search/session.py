@@ -3,6 +3,7 @@
 definition -> table -> experiment -> Session
 """
 
+import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from trainer.experiment import (
     split_again,
 )
 from trainer.loop.fit import TrainResult
+from trainer.loop.held_out import HeldOut
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,18 @@ class Session:
     def checkpoint(self, number: int, value: float | None, result: TrainResult) -> Checkpoint:
         """Return the checkpoint of a trial's result, its test scores yet unknown."""
         return make_checkpoint(self.experiment, result, self.trial(number, value, result.config))
+
+    def held_out(self, number: int, value: float | None, result: TrainResult) -> HeldOut | None:
+        """Return what an ensemble needs of a trial's result; None for one without a network."""
+        if result.held_out is None:
+            return None
+        about = {"trial": json.dumps(self.trial(number, value, result.config))}
+        return HeldOut(result.held_out.half(), result.networks, about)
+
+    @property
+    def ensemble_folder(self) -> Path:
+        """Folder of the ensemble's checkpoint."""
+        return self.workspace.ensemble(self.definition.name)
 
     def trial(self, number: int, value: float | None, config: TrainConfig) -> dict[str, Any]:
         """Return what a checkpoint says of the trial it comes from."""

@@ -1,9 +1,10 @@
 """Where things lie: every path within a workspace, and which study is meant.
 
 WORKSPACE/studies.db            the database, where no other storage is named
-WORKSPACE/artifacts/            checkpoints of each study's best trials
+WORKSPACE/artifacts/            checkpoints and predictions of each study's best trials
 WORKSPACE/tables/EXAMPLE.csv    bundled tables that were searched
 WORKSPACE/STUDY/best/           the best trial's checkpoint
+WORKSPACE/STUDY/ensemble/       the checkpoint of an ensemble of the best trials
 WORKSPACE/STUDY/report.html     the study's page
 """
 
@@ -42,6 +43,10 @@ class Workspace:
     def best(self, study: str) -> Path:
         """Return the folder of a study's best checkpoint."""
         return self.folder / study / "best"
+
+    def ensemble(self, study: str) -> Path:
+        """Return the folder of the checkpoint of a study's ensemble."""
+        return self.folder / study / "ensemble"
 
     def report(self, study: str) -> Path:
         """Return the file of a study's page."""
@@ -90,3 +95,8 @@ class Place:
     def best(self) -> Path:
         """Folder of the study's best checkpoint."""
         return self.workspace.best(self.name)
+
+    @property
+    def ensemble(self) -> Path:
+        """Folder of the checkpoint of the study's ensemble."""
+        return self.workspace.ensemble(self.name)

@@ -94,6 +94,7 @@ class StudyDefinition(Strict):
     """All that decides a study; `fingerprint` is the part that may not change under its trials.
 
     `objective` is one of OBJECTIVES or "f1:LABEL", `storage` None for the workspace's own SQLite.
+    `ensemble` is how many of the best trials an ensemble is chosen from, 0 for none.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -103,6 +104,7 @@ class StudyDefinition(Strict):
     pruner: Literal["hyperband", "successive_halving", "median", "patient", "none"]
     stack: Annotated[int, Field(ge=1, le=1024)]
     workers: Annotated[int, Field(ge=1)]
+    ensemble: Annotated[int, Field(ge=0, le=1000)] = 50
     storage: str | None
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     table: TableSource

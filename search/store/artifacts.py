@@ -1,32 +1,48 @@
-"""Checkpoints of a study's best trials and known recipes, as artifacts that optuna-dashboard shows.
+"""Checkpoints and held-out predictions of a study's trials, as artifacts that a dashboard shows.
 
 A finished trial's own attributes can't change any more, so the list of its artifacts stands among
-the study's, where the dashboard looks too; an artifact that is deleted leaves a null there.
+the study's, where optuna-dashboard looks too; an artifact that is deleted leaves a null there.
 """
 
+import io
 import json
 import mimetypes
 import sys
 import tempfile
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+<<<<<<< HEAD
 from typing import Annotated, Any
+=======
+from typing import BinaryIO
+>>>>>>> 610bfe3 (Keep the best trials' held-out predictions and networks, one file a trial, in one write)
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts._upload import ArtifactMeta
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial, TrialState
+<<<<<<< HEAD
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
+=======
+from safetensors import SafetensorError
+>>>>>>> 610bfe3 (Keep the best trials' held-out predictions and networks, one file a trial, in one write)
 
 from search.store.attributes import ARTIFACTS, RECIPE
 from search.store.transactions import set_study_attributes, study_attributes
 from trainer.checkpoint import FILES, Checkpoint, load_checkpoint, save_checkpoint
+from trainer.errors import CheckpointError
+from trainer.loop.held_out import HeldOut
 
 KEPT_TRIALS = 5
+PREDICTIONS = "predictions.safetensors"
+NOTHING: frozenset[str] = frozenset()
+
+Listed = tuple[int, ArtifactMeta]  # a trial's id in the storage, and one of its files
 
 
 class _Meta(TypedDict):
@@ -42,56 +58,78 @@ META = TypeAdapter(_Meta)
 
 
 class Shelf:
-    """The artifacts of one study in a folder: the checkpoints of its best trials and its recipes.
+    """The artifacts of one study in a folder.
 
-    These are the KEPT_TRIALS best complete trials, and the complete ones that a known recipe began.
-    It `tells` once, on stderr, that a checkpoint can't be kept; nothing else is lost by that.
+    Checkpoints are kept of the KEPT_TRIALS best complete trials and of the complete ones that a
+    known recipe began; held-out predictions of the `predictions` best. It `tells` once, on stderr,
+    that something can't be kept; nothing else is lost by that.
     """
 
-    def __init__(self, study: optuna.Study, folder: Path, *, tells: bool = True) -> None:
-        self.study, self.folder, self.tells = study, folder, tells
+    def __init__(
+        self, study: optuna.Study, folder: Path, *, predictions: int = 0, tells: bool = True
+    ) -> None:
+        self.study, self.folder, self.predictions, self.tells = study, folder, predictions, tells
         self.store = FileSystemArtifactStore(base_path=folder)
 
-    def keep(self, number: int, checkpoint: Checkpoint) -> bool:
-        """Keep a complete trial's checkpoint if it has a place; drop those that lost theirs.
+    def keep(self, number: int, checkpoint: Checkpoint, held_out: HeldOut | None = None) -> bool:
+        """Keep of a complete trial what has a place; drop of others what lost its own.
 
-        Returns whether it is kept. What is not can be trained again, to the same bits.
+        Without `held_out` this is about checkpoints alone. Returns whether the checkpoint is kept.
+        What is not can be trained again, to the same bits.
         """
         try:
-            return self._keep(number, checkpoint)
-        except OSError as error:
+            return self._keep(number, checkpoint, held_out)
+        except (OSError, CheckpointError, SafetensorError) as error:
             if self.tells:
                 self.tells = False
+                reason = error.strerror if isinstance(error, OSError) else None
                 print(
                     f"raretune: checkpoints of this search can't be kept in {self.folder}: "
-                    f"{error.strerror or error}; the trials are stored all the same, and the best "
+                    f"{reason or error}; the trials are stored all the same, and the best "
                     "is trained again at the end",
                     file=sys.stderr,
                 )
             return False
 
-    def _keep(self, number: int, checkpoint: Checkpoint) -> bool:
-        trial = next((trial for trial in self._wanted() if trial.number == number), None)
-        if trial is None:
+    def _keep(self, number: int, checkpoint: Checkpoint, held_out: HeldOut | None) -> bool:
+        trial_id = self.study.get_trials(deepcopy=False)[number]._trial_id
+        names = self._wanted().get(trial_id, NOTHING)
+        kinds = set(FILES) if held_out is None else {*FILES, PREDICTIONS}
+        made: list[ArtifactMeta] = []
+        if names & kinds:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        if names.issuperset(FILES):
+            with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+                save_checkpoint(Path(scratch) / "checkpoint", checkpoint)
+                for path in sorted(Path(scratch).glob("checkpoint/*")):
+                    with path.open("rb") as file:
+                        made.append(self._upload(path.name, file))
+        if held_out is not None and PREDICTIONS in names:
+            made.append(self._upload(PREDICTIONS, io.BytesIO(held_out.to_bytes())))
+        if not made:
             return False
-        self._remove(trial._trial_id)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
-            save_checkpoint(Path(scratch) / "checkpoint", checkpoint)
-            files = [self._upload(path) for path in sorted(Path(scratch).glob("checkpoint/*"))]
-        self._list(trial._trial_id, files)
-        listed = {trial_id for trial_id, _ in self._listed()}
+        fresh, listed = {meta.filename for meta in made}, self._listed()
         # Asked for after the list, so that what another worker began to keep just now is wanted.
-        for trial_id in listed - {trial._trial_id for trial in self._wanted()}:
-            self._remove(trial_id)
-        return True
+        wanted = self._wanted()
+        gone = [
+            (owner, meta)
+            for owner, meta in listed
+            if (owner == trial_id and meta.filename in fresh)
+            or (meta.filename in kinds and meta.filename not in wanted.get(owner, NOTHING))
+        ]
+        self._change([(trial_id, meta) for meta in made], gone)
+        return fresh.issuperset(FILES)
 
     def fetch(self, trial: FrozenTrial) -> Checkpoint | None:
         """Return a trial's checkpoint, None if it is not kept; raises CheckpointError if broken.
 
         Where a process died while it kept or dropped one, some of its files are missing: not kept.
         """
-        files = [meta for trial_id, meta in self._listed() if trial_id == trial._trial_id]
+        files = [
+            meta
+            for trial_id, meta in self._listed()
+            if trial_id == trial._trial_id and meta.filename in FILES
+        ]
         if not {meta.filename for meta in files}.issuperset(FILES):
             return None
         with tempfile.TemporaryDirectory() as scratch:
@@ -103,40 +141,59 @@ class Shelf:
                     return None
             return load_checkpoint(Path(scratch))
 
-    def _wanted(self) -> list[FrozenTrial]:
+    def fetch_held_out(self, trial: FrozenTrial) -> HeldOut | None:
+        """Return a trial's held-out predictions, None if not kept; raises CheckpointError."""
+        own = (trial._trial_id, PREDICTIONS)
+        for trial_id, meta in self._listed():
+            if (trial_id, meta.filename) == own:
+                try:
+                    with self.store.open_reader(meta.artifact_id) as source:
+                        return HeldOut.from_bytes(source.read())
+                except ArtifactNotFound:
+                    return None
+                except OSError as error:
+                    raise CheckpointError(
+                        f"its predictions can't be read: {error.strerror}"
+                    ) from None
+        return None
+
+    def _wanted(self) -> dict[int, frozenset[str]]:
+        """Return the names of the files that are to be kept of each trial, by its id."""
         done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         ranked = sorted(done, key=lambda trial: (-trial.values[0], trial.number))
-        recipes = [trial for trial in ranked[KEPT_TRIALS:] if RECIPE in trial.user_attrs]
-        return ranked[:KEPT_TRIALS] + recipes
+        wanted: dict[int, frozenset[str]] = {}
+        for place, trial in enumerate(ranked):
+            names = FILES if place < KEPT_TRIALS or RECIPE in trial.user_attrs else ()
+            predicted = (PREDICTIONS,) if place < self.predictions else ()
+            if names or predicted:
+                wanted[trial._trial_id] = frozenset((*names, *predicted))
+        return wanted
 
-    def _upload(self, path: Path) -> ArtifactMeta:
-        mimetype = mimetypes.guess_type(path)[0] or "application/octet-stream"
-        meta = ArtifactMeta(str(uuid.uuid4()), path.name, mimetype, encoding=None)
-        with path.open("rb") as file:
-            self.store.write(meta.artifact_id, file)
+    def _upload(self, name: str, content: BinaryIO) -> ArtifactMeta:
+        mimetype = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        meta = ArtifactMeta(str(uuid.uuid4()), name, mimetype, encoding=None)
+        try:
+            self.store.write(meta.artifact_id, content)
+        except OSError:
+            (self.folder / meta.artifact_id).unlink(missing_ok=True)  # half of it, on a full disk
+            raise
         return meta
 
-    def _remove(self, trial_id: int) -> None:
-        dropped = [meta for owner, meta in self._listed() if owner == trial_id]
-        self._list(trial_id, dropped, there=False)
-        for meta in dropped:
-            try:
-                self.store.remove(meta.artifact_id)
-            except ArtifactNotFound:
-                continue  # another worker was faster
-
-    def _list(self, trial_id: int, files: Sequence[ArtifactMeta], *, there: bool = True) -> None:
-        """Note that a trial's files are there, or no longer."""
+    def _change(self, there: Sequence[Listed], gone: Sequence[Listed]) -> None:
+        """Note at once that some files are there and others no longer; then delete the others."""
+        content = [*((one, asdict(one[1])) for one in there), *((one, None) for one in gone)]
         set_study_attributes(
             self.study,
             {
-                f"{ARTIFACTS}{trial_id}:{meta.artifact_id}": json.dumps(
-                    asdict(meta) if there else None
-                )
-                for meta in files
+                f"{ARTIFACTS}{trial_id}:{meta.artifact_id}": json.dumps(noted)
+                for (trial_id, meta), noted in content
             },
         )
+        for _, meta in gone:
+            with suppress(ArtifactNotFound):  # another worker was faster
+                self.store.remove(meta.artifact_id)
 
+<<<<<<< HEAD
     def _listed(self) -> list[tuple[int, ArtifactMeta]]:
         """Return each trial's id with a file of its checkpoint; what else is listed is not ours."""
         listed = (
@@ -156,3 +213,13 @@ def _read(ids: str, text: Any) -> tuple[int, ArtifactMeta] | None:
         return int(trial_id), ArtifactMeta(**META.validate_json(text))
     except ValidationError:
         return None
+=======
+    def _listed(self) -> list[Listed]:
+        attributes = study_attributes(self.study)
+        found = []
+        for key, value in attributes.items():
+            if key.startswith(ARTIFACTS) and (meta := json.loads(value)) is not None:
+                trial_id = int(key.removeprefix(ARTIFACTS).split(":")[0])
+                found.append((trial_id, ArtifactMeta(**meta)))
+        return found
+>>>>>>> 610bfe3 (Keep the best trials' held-out predictions and networks, one file a trial, in one write)

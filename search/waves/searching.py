@@ -47,10 +47,12 @@ def search_study(
     """Search the session's study in this process, keeping the best trials' checkpoints."""
     study = open_session_study(session, worker)
     session = session.of(study)
-    shelf = Shelf(study, session.shelf_folder, tells=worker == 0)
+    kept = session.definition.ensemble
+    shelf = Shelf(study, session.shelf_folder, predictions=kept, tells=worker == 0)
 
     def keep(number: int, value: float, result: TrainResult) -> None:
-        shelf.keep(number, session.checkpoint(number, value, result))
+        held_out = session.held_out(number, value, result) if kept else None
+        shelf.keep(number, session.checkpoint(number, value, result), held_out)
 
     search = Search(
         study,
