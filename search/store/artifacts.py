@@ -14,23 +14,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-<<<<<<< HEAD
-from typing import Annotated, Any
-=======
-from typing import BinaryIO
->>>>>>> 610bfe3 (Keep the best trials' held-out predictions and networks, one file a trial, in one write)
+from typing import Annotated, Any, BinaryIO
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts._upload import ArtifactMeta
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial, TrialState
-<<<<<<< HEAD
 from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
-=======
 from safetensors import SafetensorError
->>>>>>> 610bfe3 (Keep the best trials' held-out predictions and networks, one file a trial, in one write)
+from typing_extensions import TypedDict
 
 from search.store.attributes import ARTIFACTS, RECIPE
 from search.store.transactions import set_study_attributes, study_attributes
@@ -193,18 +186,19 @@ class Shelf:
             with suppress(ArtifactNotFound):  # another worker was faster
                 self.store.remove(meta.artifact_id)
 
-<<<<<<< HEAD
-    def _listed(self) -> list[tuple[int, ArtifactMeta]]:
-        """Return each trial's id with a file of its checkpoint; what else is listed is not ours."""
+    def _listed(self) -> list[Listed]:
+        """Return each trial's id with a file of ours; what else is listed is somebody else's."""
         listed = (
             _read(key.removeprefix(ARTIFACTS), value)
             for key, value in study_attributes(self.study).items()
             if key.startswith(ARTIFACTS)
         )
-        return [one for one in listed if one is not None and one[1].filename in FILES]
+        return [
+            one for one in listed if one is not None and one[1].filename in (*FILES, PREDICTIONS)
+        ]
 
 
-def _read(ids: str, text: Any) -> tuple[int, ArtifactMeta] | None:
+def _read(ids: str, text: Any) -> Listed | None:
     """Read one attribute of the list; None if the file is gone or it is not as raretune writes."""
     trial_id = ids.split(":")[0]
     if not trial_id.isdecimal() or not isinstance(text, str):
@@ -213,13 +207,3 @@ def _read(ids: str, text: Any) -> tuple[int, ArtifactMeta] | None:
         return int(trial_id), ArtifactMeta(**META.validate_json(text))
     except ValidationError:
         return None
-=======
-    def _listed(self) -> list[Listed]:
-        attributes = study_attributes(self.study)
-        found = []
-        for key, value in attributes.items():
-            if key.startswith(ARTIFACTS) and (meta := json.loads(value)) is not None:
-                trial_id = int(key.removeprefix(ARTIFACTS).split(":")[0])
-                found.append((trial_id, ArtifactMeta(**meta)))
-        return found
->>>>>>> 610bfe3 (Keep the best trials' held-out predictions and networks, one file a trial, in one write)
