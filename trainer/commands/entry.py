@@ -91,6 +91,9 @@ def _run(app: typer.Typer) -> int:
     except RaretuneError as error:
         _fail(str(error), 2)
     except typer.TyperException as error:
+        if len(sys.argv) == 1:  # no command: its words are the help
+            print(error.format_message(), file=sys.stderr)
+            sys.exit(2)
         _fail(f"{_plain(error.format_message())} (see --help)", 2)
     except SystemExit as ended:  # as typer ends a command whose output nobody reads
         if isinstance(ended.__context__, BrokenPipeError):

@@ -51,6 +51,10 @@ class _VisibleConsole(Console):
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else visible(text, keep="\n"), style, control)
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command's end that nobody reads: a console would end with status 1."""
+        raise
+
 
 def remark_on_speed(device_type: str) -> None:
     """Say on stderr if training could be faster here, and how."""

@@ -135,6 +135,67 @@ def test_output_that_nobody_reads_ends_the_command_quietly(rows):
     process.stderr.close()
 
 
+def unread(*command, stderr=subprocess.PIPE, **variables):
+    """Run a command whose output nobody reads; its status and what it said on stderr."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    environment = {**os.environ, **variables}
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs if stderr is None else stderr,
+        env=environment,
+        text=True,
+        timeout=120,
+    )
+    os.close(theirs)
+    return done.returncode, done.stderr or ""
+
+
+@pytest.mark.parametrize("unbuffered", [{}, {"PYTHONUNBUFFERED": "1"}])
+@pytest.mark.parametrize(
+    "command",
+    [
+        (RARETUNE, "--help"),
+        (RARETUNE, "trials", "--help"),
+        (RARETUNE, "studies"),  # through a console
+        (RARETUNE, "studies", "show", "nafld"),
+        (sys.executable, "-m", "trainer", "--help"),
+        (sys.executable, "-m", "trainer", "evaluate", "--help"),
+    ],
+)
+def test_a_command_ends_quietly_where_nobody_reads(command, unbuffered):
+    assert unread(*command, **unbuffered) == (141, "")
+    if not unbuffered:
+        assert unread(*command, stderr=None) == (141, "")
+
+
+@pytest.mark.parametrize("command", ["trials", "best", "doctor"])
+def test_what_reads_a_study_ends_quietly_where_nobody_reads(session, command):
+    words = [] if command == "doctor" else ["quick_one"]
+    where = ("--workspace", session.workspace.folder)
+    assert unread(RARETUNE, command, *words, *where) == (141, "")
+
+
+def test_a_console_on_stderr_that_nobody_reads_is_no_fault():
+    body = "from trainer.commands.terminal import progress_console; progress_console().print('x')"
+    code = FAILING.format(body=body)
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    assert (done.returncode, done.stdout) == (141, b"")
+
+
+def test_a_command_line_without_a_command_is_the_help_on_lines_of_its_own():
+    for command in ((RARETUNE,), (sys.executable, "-m", "trainer")):
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.count("\n") > 6
+        assert "\\n" not in done.stderr
+
+
 def test_streams_that_are_closed_from_the_start_are_no_fault():
     done = subprocess.run(
         ["bash", "-c", f'"{RARETUNE}" studies >&- 2>&-; echo $?'], capture_output=True, text=True
