@@ -53,6 +53,7 @@ from search.workspace import Place, Workspace
 from trainer.commands.cli import COMMANDS
 from trainer.commands.entry import make_app, run_app
 from trainer.commands.options import Device, Drop, Group, Id, Json, Labels, Sequence
+from trainer.commands.tables.options import Category, Date, Decimal, Missing, Thousands
 from trainer.errors import ConfigError
 
 app = make_app("raretune", "Find the remedy for severe class imbalance that works on your table.")
@@ -70,6 +71,11 @@ def search(
     sequence: Sequence = None,
     drop: Drop = None,
     id_: Id = None,
+    category: Category = None,
+    date: Date = None,
+    missing: Missing = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
     val_size: ValSize = None,
     test_size: TestSize = None,
     folds: Folds = None,
@@ -110,6 +116,11 @@ def search(
         "sequence": sequence,
         "drop": drop,
         "id": id_,
+        "category": category,
+        "date": date,
+        "missing": missing,
+        "decimal": decimal,
+        "thousands": thousands,
     }
     overrides: dict[str, Any] = {
         "name": name,

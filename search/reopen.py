@@ -45,7 +45,8 @@ def reopen(place: Place, *, writable: bool = False) -> tuple[optuna.Study, Sessi
         moved = definition.table.model_copy(update={"csv": place.table, "example": None})
         definition = definition.model_copy(update={"table": moved})
     session = prepare(definition, place.workspace, place.url, place.device)
-    fingerprint = definition.fingerprint(session.experiment.table.hash)
+    table = session.experiment.table
+    fingerprint = definition.fingerprint(table.hash, table.converted)
     stored = read_fingerprint(study)
     if stored is None:
         raise ConfigError(f"study {place.name!r} was not searched by raretune; name another one")

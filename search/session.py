@@ -107,7 +107,8 @@ def prepare(
     keeps its own, and a new one has those of the study that it is `forked` from.
     """
     chosen = pick_device(device)
-    table = read_table(_table_path(definition, workspace), definition.table.roles)
+    source = definition.table
+    table = read_table(_table_path(definition, workspace), source.roles, source.dialect)
     url = url or definition.storage or workspace.url
     folds, why = _folds(definition, table, url, forked)
     experiment = place_experiment(table, _settings(definition, folds), chosen)

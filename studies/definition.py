@@ -25,6 +25,7 @@ from pydantic import (
 from studies.assignments import check_keys
 from studies.space import Range, Scalar, Strict, Values
 from trainer.config import TrainConfig, invalid
+from trainer.data.cells.dialect import Dialect
 from trainer.data.split import MAX_FOLDS
 from trainer.data.table import Roles
 from trainer.errors import ConfigError
@@ -46,11 +47,14 @@ SEARCHABLE = (
 )
 OBJECTIVES = ("macro_f1", "macro_recall", "average_precision", "balanced_accuracy")
 TABLES = ("table", "split", "budget", "training", "space")
+READING = (  # what earlier versions had no key for
+    *("category", "date", "separator", "encoding", "sheet", "decimal", "thousands", "missing"),
+)
 LABEL_OBJECTIVE = "f1:"  # and the label's name
 
 
 class TableSource(Strict):
-    """Where the table is, a file or a bundled example, and what its columns are."""
+    """Where the table is, a file or a bundled example; how it is written; what its columns are."""
 
     csv: Path | None = None
     example: Literal["nafld", "mesa"] | None = None
@@ -59,11 +63,28 @@ class TableSource(Strict):
     sequence: str | None = None
     drop: tuple[str, ...] = ()
     id: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
+    date: tuple[str, ...] = ()
+    separator: str | None = None
+    encoding: str | None = None
+    sheet: str | None = None
+    decimal: Literal[".", ","] = "."
+    thousands: str | None = None
+    missing: tuple[str, ...] = ()
 
     @property
     def roles(self) -> Roles:
         """What each named column is."""
-        return Roles(self.labels, self.group, self.sequence, self.drop, self.id)
+        return Roles(
+            self.labels, self.group, self.sequence, self.drop, self.id, self.category, self.date
+        )
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the file is written."""
+        return Dialect(
+            self.separator, self.encoding, self.sheet, self.decimal, self.thousands, self.missing
+        )
 
 
 Folds = Literal["auto"] | Annotated[int, Field(ge=1, le=MAX_FOLDS)]
@@ -156,12 +177,21 @@ class StudyDefinition(Strict):
         except ConfigError as error:
             raise ConfigError(f"in {where}: {error}") from None
 
-    def fingerprint(self, table_hash: str) -> dict[str, Any]:
-        """Return what must stay the same for a study to continue, as JSON types."""
+    def fingerprint(self, table_hash: str, converted: Collection[str] = ()) -> dict[str, Any]:
+        """Return what must stay the same for a study to continue, as JSON types.
+
+        `converted` are the text columns that are read as numbers. What is as earlier versions,
+        which knew no reading but one, is left out as they left it out.
+        """
         kept = self.model_dump(mode="json", include={"objective", "split", "training", "space"})
         if self.split.folds == 1:  # as versions wrote it that knew no folds
             del kept["split"]["folds"], kept["split"]["repeats"]
         roles = self.table.model_dump(mode="json", exclude={"csv", "example"})
+        for name in READING:
+            if roles[name] in (None, [], "."):
+                del roles[name]
+        if converted:
+            roles["numbers_among_texts"] = sorted(converted)
         return {"table": {"sha256": table_hash, **roles}, "seed": self.seed, **kept}
 
 

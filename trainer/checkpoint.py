@@ -33,8 +33,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainer.config import TrainConfig, invalid
+from trainer.data.cells.dates import PARTS, part_name
 from trainer.data.digests import KnownRows
 from trainer.data.features import Features
+from trainer.data.table import Known
 from trainer.errors import CheckpointError, ConfigError
 from trainer.loop.history import HistoryRow, read_history, write_history
 from trainer.loop.resume import STATE
@@ -100,6 +102,19 @@ class Checkpoint:
     def number_columns(self) -> list[str]:
         """Columns of a table that some network reads as numbers."""
         return list(dict.fromkeys(c for n in self.networks for c in n.features.number_columns))
+
+    @property
+    def known(self) -> Known:
+        """The columns of a table that some network reads, by kind; those of dates as they are."""
+        numbers, text = set(self.number_columns), self.text_columns
+        dates = {}
+        for column, form in self.record.dates.items():
+            made = {part_name(column, part) for part in PARTS}
+            if made & numbers:
+                dates[column] = form
+            numbers -= made
+        ordered = [name for name in self.number_columns if name in numbers]
+        return Known(tuple(ordered), (*text, *dates), dates)
 
     @property
     def text_columns(self) -> list[str]:

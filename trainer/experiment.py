@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import Checkpoint, Network, Record, library_versions, shape_of
+from trainer.data.cells.dialect import Dialect
 from trainer.data.digests import KnownRows, row_digests, salt_of
 from trainer.data.features import Features
+from trainer.data.reading import PLAIN
 from trainer.data.split import Split, fold_splits, split_rows
 from trainer.data.table import Roles, Table, read_table
 from trainer.errors import CheckpointError
@@ -102,10 +104,14 @@ class ScoredRows:
 
 
 def prepare_experiment(
-    path: Path, roles: Roles, settings: SplitSettings, device: torch.device
+    path: Path,
+    roles: Roles,
+    settings: SplitSettings,
+    device: torch.device,
+    dialect: Dialect = PLAIN,
 ) -> Experiment:
     """Read, split and place a table; raises TableError or ConfigError before anything trains."""
-    return place_experiment(read_table(path, roles), settings, device)
+    return place_experiment(read_table(path, roles, dialect), settings, device)
 
 
 def place_experiment(table: Table, settings: SplitSettings, device: torch.device) -> Experiment:
@@ -168,6 +174,8 @@ def make_checkpoint(
         "test": None,
         "split": {**asdict(experiment.settings), "rows": experiment.row_counts},
         "table": {"file": table.path.name, "rows": len(table.labels), "sha256": table.hash},
+        "dialect": table.dialect,
+        "dates": table.dates,
         "trial": trial,
         "versions": library_versions(),
     }

@@ -14,6 +14,7 @@ from torch import Tensor
 from trainer.checkpoint import Checkpoint, Network
 from trainer.data.formats import format_of, write_tables
 from trainer.data.reading import stream_arrow, to_frame
+from trainer.data.table import with_date_parts
 from trainer.data.unseen import Unseen, together, unseen_in
 from trainer.errors import TableError
 from trainer.scores.ensemble import weighted_mean
@@ -132,9 +133,10 @@ def _check_names(labels: Sequence[str], id_columns: Sequence[str]) -> None:
 def _predictions(
     checkpoint: Checkpoint, path: Path, id_columns: Sequence[str], *, required: bool
 ) -> Iterator[tuple[pa.Table, list[Unseen]]]:
-    labels, numbers = checkpoint.record.labels, checkpoint.number_columns
-    thresholds = threshold_tensor(checkpoint.record.thresholds, labels)
-    text = [*checkpoint.text_columns, *(name for name in id_columns if name not in numbers)]
+    record, known = checkpoint.record, checkpoint.known
+    labels, numbers = record.labels, known.numbers
+    thresholds = threshold_tensor(record.thresholds, labels)
+    text = [*known.text, *(name for name in id_columns if name not in numbers)]
 
     def predict(table: pa.Table) -> tuple[pa.Table, list[Unseen]]:
         missing = [name for name in id_columns if name not in table.column_names]
@@ -142,7 +144,7 @@ def _predictions(
             raise TableError(
                 f"id column {missing[0]!r} is missing from {path.name}; name another with --id"
             )
-        frame = to_frame(table)
+        frame = with_date_parts(to_frame(table), known.dates, record.dialect)
         probabilities = predict_frame(checkpoint, frame)
         decisions = (probabilities >= thresholds).to(torch.int8)
         columns = {name: table[name] for name in id_columns if name not in missing}
@@ -151,7 +153,9 @@ def _predictions(
             columns[f"{label}_positive"] = pa.array(decisions[:, i].numpy())
         return pa.table(columns), unseen_texts(checkpoint, frame)
 
-    return _map_ahead(predict, stream_arrow(path, numbers=numbers, text=text))
+    copied = [name for name in id_columns if name not in (*numbers, *known.text)]
+    tables = stream_arrow(path, numbers=numbers, text=text, dialect=record.dialect, copied=copied)
+    return _map_ahead(predict, tables)
 
 
 def _map_ahead(

@@ -21,6 +21,8 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from trainer.config import TrainConfig
+from trainer.data.cells.dates import Form
+from trainer.data.cells.dialect import Dialect
 from trainer.data.features import Description
 from trainer.data.split import MAX_FOLDS
 from trainer.data.table import Roles
@@ -170,6 +172,7 @@ class Record(BaseModel):
 
     `features` has the description of each fold's features. An ensemble has `members`, heaviest
     first, and no `trial`; `config` and `best_epoch` are then those of the first member.
+    `dialect` and `dates` say how the table was written and understood; older versions knew neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -185,6 +188,8 @@ class Record(BaseModel):
     test: TestRecord | None
     split: SplitRecord
     table: TableRecord
+    dialect: Dialect = Dialect()
+    dates: dict[str, Form] = Field(default_factory=dict)
     trial: TrialOrigin | None = None
     members: tuple[MemberRecord, ...] = ()
     versions: dict[str, str]

@@ -49,6 +49,8 @@ def search(
     with interruptible() as interrupt:
         workspace.make()
         session = prepare(definition, workspace, storage, device, forked=fork_from)
+        for sentence in session.experiment.table.notes:
+            print(sentence, file=sys.stderr)
         if session.why_folds:
             open_session_study(session)  # what is refused is refused without another word
             print(session.why_folds, file=sys.stderr)

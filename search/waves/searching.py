@@ -25,11 +25,11 @@ PATIENCE_SECONDS = 300.0  # for which a search waits for a server that is away
 @quiet()
 def open_session_study(session: Session, worker: int = 0) -> optuna.Study:
     """Create or continue the session's study; each worker draws from a stream of its own."""
-    definition = session.definition
+    definition, table = session.definition, session.experiment.table
     study = open_study(
         open_storage(session.url, patience=PATIENCE_SECONDS),
         definition.name,
-        definition.fingerprint(session.experiment.table.hash),
+        definition.fingerprint(table.hash, table.converted),
         pruner=make_pruner(definition),
     )
     study.sampler = make_sampler(definition, len(study.get_trials(deepcopy=False)) + 7919 * worker)

@@ -160,3 +160,21 @@ def test_a_wrong_setting_is_one_line_that_names_its_key(settings, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_definition("default", {}, settings)
     assert "\n" not in str(caught.value)
+
+
+def test_how_a_table_is_read_is_part_of_the_fingerprint_where_it_is_not_the_usual_way():
+    """What earlier versions wrote stays the same, so that their studies go on."""
+    base = load_definition("default", {"table": {"labels": ["y"]}})
+    assert base.fingerprint("abc")["table"] == {
+        **{"sha256": "abc", "labels": ["y"], "group": None, "sequence": None},
+        **{"drop": [], "id": []},
+    }
+    readings = [
+        *({key: ["x"]} for key in ("category", "date", "missing")),
+        *({"decimal": ","}, {"thousands": ","}, {"separator": ";"}, {"encoding": "cp1252"}),
+    ]
+    for reading in readings:
+        other = load_definition("default", {"table": {"labels": ["y"], **reading}})
+        table = other.fingerprint("abc")["table"]
+        assert {key: table[key] for key in reading} == reading
+    assert base.fingerprint("abc", ["b", "a"])["table"]["numbers_among_texts"] == ["a", "b"]

@@ -52,6 +52,7 @@ from trainer.commands.options import (
     WeightedSampling,
     WeightMethod,
 )
+from trainer.commands.tables.options import Category, Date, Decimal, Missing, Thousands
 
 
 def train(
@@ -62,6 +63,11 @@ def train(
     sequence: Sequence = None,
     drop: Drop = None,
     id_: Id = None,
+    category: Category = None,
+    date: Date = None,
+    missing: Missing = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
     use_stratified_split: StratifiedSplit = True,
     use_weighted_sampling: WeightedSampling = False,
     weight_method: WeightMethod = None,

@@ -72,12 +72,13 @@ def _print_scores(scored: ScoredRows, found: Mapping[str, Any], table: str) -> N
 def _labelled_table(checkpoint: Checkpoint, csv: Path) -> Table:
     """Read a table in the checkpoint's roles; columns that it did not train on are dropped."""
     roles = checkpoint.record.roles
-    columns = read_names(csv)
-    wanted = {*roles.labels, *checkpoint.number_columns, *checkpoint.text_columns}
+    columns, known = read_names(csv), checkpoint.known
+    wanted = {*roles.labels, *known.numbers, *known.text}
     group = roles.group if roles.group in columns else None
     sequence = roles.sequence if roles.sequence in wanted else None
     drop = tuple(name for name in columns if name not in wanted and name != group)
-    table = read_table(csv, Roles(roles.labels, group, sequence, drop), checkpoint.text_columns)
+    named = Roles(roles.labels, group, sequence, drop)
+    table = read_table(csv, named, checkpoint.record.dialect, known)
     for network in checkpoint.networks:
         network.features.check_names(table.columns)
     return table

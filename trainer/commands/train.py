@@ -4,9 +4,10 @@ flags -> plan -> experiment -> fit -> output_dir: checkpoint, history.svg, diagn
 """
 
 import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from trainer.commands.effects import check_effects, check_resumed
 from trainer.commands.guide import roles_without_labels
 from trainer.commands.interrupt import interruptible
 from trainer.commands.monitor import epoch_view
+from trainer.commands.tables.options import dialect_of
 from trainer.commands.terminal import (
     label_grid,
     progress_console,
@@ -29,6 +31,7 @@ from trainer.commands.terminal import (
     shrunk_sentence,
 )
 from trainer.config import TrainConfig, invalid
+from trainer.data.cells.dialect import Dialect
 from trainer.data.table import Roles
 from trainer.diagnosis import Sign, diagnose, unjudged
 from trainer.errors import CheckpointError, ConfigError
@@ -57,6 +60,7 @@ class Plan(BaseModel):
     roles: Roles
     split: SplitSettings
     config: TrainConfig
+    dialect: Dialect = Dialect()
     table_hash: str | None = None
 
 
@@ -89,6 +93,8 @@ def train(given: Mapping[str, Any]) -> None:
     remark_on_speed(device.type)
     with interruptible() as interrupt:
         plan, experiment = start(plan, device)
+        for sentence in experiment.table.notes:
+            print(sentence, file=sys.stderr)
         earlier = () if state is None else state.history
         with epoch_view(progress_console(), plan.config, plan.roles.labels, earlier) as view:
             trained = run_training(
@@ -111,11 +117,15 @@ def _plan(given: Mapping[str, Any]) -> Plan:
         sequence=given.get("sequence"),
         drop=tuple(given.get("drop", ())),
         id=tuple(given.get("id_", ())),
+        category=tuple(given.get("category", ())),
+        date=tuple(given.get("date", ())),
     )
+    dialect = dialect_of(given)
     return Plan(
         config=_config(given),
         csv=given["csv_path"].resolve(),
-        roles=roles if roles.labels else roles_without_labels(given["csv_path"], roles),
+        dialect=dialect,
+        roles=roles if roles.labels else roles_without_labels(given["csv_path"], roles, dialect),
         split=SplitSettings(
             given["val_size"], given["test_size"], given["seed"], given["folds"], given["repeats"]
         ),
@@ -139,7 +149,7 @@ def _config(given: Mapping[str, Any]) -> TrainConfig:
 
 def _as_flags(plan: Plan) -> dict[str, Any]:
     """Return what a run was begun with, by the names of the flags."""
-    roles = plan.roles
+    roles, dialect = plan.roles, plan.dialect
     return {
         **plan.config.model_dump(),
         "use_weighted_sampling": plan.config.weight_method != "none",
@@ -147,6 +157,8 @@ def _as_flags(plan: Plan) -> dict[str, Any]:
         **{"folds": plan.split.folds, "repeats": plan.split.repeats},
         **{"test_size": plan.split.test_size, "label": [*roles.labels], "group": roles.group},
         **{"sequence": roles.sequence, "drop": [*roles.drop], "id_": [*roles.id]},
+        **{"category": [*roles.category], "date": [*roles.date]},
+        **{**asdict(dialect), "missing": [*dialect.missing]},
     }
 
 
@@ -158,7 +170,7 @@ def _located(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def start(plan: Plan, device: torch.device) -> tuple[Plan, Experiment]:
     """Prepare a plan's table; return the plan with the table's hash noted."""
-    experiment = prepare_experiment(plan.csv, plan.roles, plan.split, device)
+    experiment = prepare_experiment(plan.csv, plan.roles, plan.split, device, plan.dialect)
     if plan.table_hash not in (None, experiment.table.hash):
         raise CheckpointError(
             f"{plan.csv} is not the table that the interrupted run was training on; "

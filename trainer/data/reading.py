@@ -7,7 +7,8 @@ Reading goes file -> Arrow table -> pandas frame. A column of such a frame is on
 
 and any other type (dates, lists, ...) stays as it came. Columns that a caller wants as text are
 never guessed to be numbers, so that leading zeros survive. In a CSV's text only an empty cell is
-missing: NA may be Namibia. Among numbers each of MISSING_WORDS is missing.
+missing: NA may be Namibia. Among numbers each of MISSING_WORDS is missing, and where a column is
+known to be numbers each of trainer.data.cells.numerals.USUAL too.
 """
 
 import hashlib
@@ -21,6 +22,10 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, csv, parquet
 
+from trainer.data.cells.dialect import Dialect
+from trainer.data.cells.kinds import read_as_numbers, without_missing
+from trainer.data.cells.numerals import MISSING_WORDS as MISSING_WORDS
+from trainer.data.cells.numerals import null_texts
 from trainer.data.size import check_fits
 from trainer.errors import TableError
 
@@ -29,18 +34,17 @@ BLOCK_BYTES = 1 << 20  # of CSV text parsed at once: stays in the cache; Arrow r
 TABLE_ROWS = 1 << 14  # of a streamed table, about
 MAX_LISTED = 8  # names or values in one message
 
-MISSING_WORDS = frozenset(csv.ConvertOptions().null_values) - {""}  # NA, null, NaN, N/A, ...
-
+PLAIN = Dialect()
 _CSV_FORMAT = csv.ParseOptions(newlines_in_values=True)
 
 
-def read_columns(path: Path, *, text: Sequence[str] = ()) -> pd.DataFrame:
+def read_columns(path: Path, *, text: Sequence[str] = (), dialect: Dialect = PLAIN) -> pd.DataFrame:
     """All columns of a file as numbers and texts, in the file's order; those in `text` as text.
 
     Knows no roles, so that a file without labels or with further columns can be read for
     prediction. Raises TableError when the file can't be read.
     """
-    return to_frame(read_arrow(path, text))
+    return to_frame(read_arrow(path, text, dialect))
 
 
 def read_names(path: Path) -> list[str]:
@@ -55,13 +59,46 @@ def read_names(path: Path) -> list[str]:
             return _check_names(reader.schema.names, path)
 
 
-def stream_arrow(path: Path, *, numbers: Sequence[str], text: Sequence[str]) -> Iterator[pa.Table]:
+def stream_arrow(
+    path: Path,
+    *,
+    numbers: Sequence[str],
+    text: Sequence[str],
+    dialect: Dialect = PLAIN,
+    copied: Sequence[str] = (),
+) -> Iterator[pa.Table]:
     """The named columns of a file in tables of some ten thousand rows, in the file's order.
 
     `to_frame` makes of them the values of `read_columns`, in bounded memory. Names that the file
-    lacks are left out. Raises TableError when the file can't be read or a column of `numbers` in a
-    CSV holds text.
+    lacks are left out, and cells of texts in `copied` stay as they are. Raises TableError when the
+    file can't be read or a column of `numbers` holds other text than numbers in the dialect and
+    what stands for missing ones.
     """
+    for table in _stream(path, numbers, text, dialect):
+        yield settled(table, numbers, dialect, copied)
+
+
+def settled(
+    table: pa.Table, numbers: Sequence[str], dialect: Dialect, copied: Sequence[str] = ()
+) -> pa.Table:
+    """Make the columns that must be numbers so, and null what the dialect calls missing.
+
+    Texts in `copied` stay as they are.
+    """
+    for position, field in enumerate(table.schema):
+        column = table.column(position)
+        if field.name in numbers and is_text(field.type):
+            column = read_as_numbers(field.name, column, dialect).values
+        if dialect.missing and field.name not in copied:
+            column, _ = without_missing(column, dialect)
+        if column is not table.column(position):
+            table = table.set_column(position, field.name, column)
+    return table
+
+
+def _stream(
+    path: Path, numbers: Sequence[str], text: Sequence[str], dialect: Dialect
+) -> Iterator[pa.Table]:
     _check_file(path)
     with _reading(path):
         if _is_parquet(path):
@@ -76,8 +113,10 @@ def stream_arrow(path: Path, *, numbers: Sequence[str], text: Sequence[str]) -> 
             types = {field.name: field.type for field in reader.schema}
             names = _check_names(reader.schema.names, path)
     # A column of true and false keeps its type; any other number may turn out a fraction.
-    types = {n: pa.bool_() if types.get(n) == pa.bool_() else pa.float64() for n in numbers}
-    options = _csv_types(types | dict.fromkeys(text, pa.string()))
+    number = pa.float64() if dialect.thousands is None else pa.string()
+    types = {n: pa.bool_() if types.get(n) == pa.bool_() else number for n in numbers}
+    options = _csv_types(types | dict.fromkeys(text, pa.string()), dialect)
+    options.null_values = null_texts(dialect.missing)
     options.include_columns = [name for name in names if name in {*numbers, *text}]
     with (
         _reading(path, names),
@@ -98,7 +137,7 @@ def _gather(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(gathered)
 
 
-def read_arrow(path: Path, text: Sequence[str]) -> pa.Table:
+def read_arrow(path: Path, text: Sequence[str], dialect: Dialect = PLAIN) -> pa.Table:
     """All columns of a file; those in `text` are strings, whatever they look like.
 
     Raises TableError when the file can't be read, has no rows or is too large for the memory.
@@ -111,7 +150,7 @@ def read_arrow(path: Path, text: Sequence[str]) -> pa.Table:
                 _check_names(file.schema_arrow.names, path)
                 table = _plain(file.read(), text)
         else:
-            options = _csv_types(dict.fromkeys(text, pa.string()))
+            options = _csv_types(dict.fromkeys(text, pa.string()), dialect)
             try:
                 table = csv.read_csv(_open(path), None, _CSV_FORMAT, options)
             except pa.ArrowInvalid:  # read again in one thread: its message says the row
@@ -160,8 +199,10 @@ def few(values: Sequence[object]) -> str:
     return quoted + (", ..." if len(values) > MAX_LISTED else "")
 
 
-def _csv_types(types: dict[str, pa.DataType]) -> csv.ConvertOptions:
-    return csv.ConvertOptions(column_types=types, strings_can_be_null=False)
+def _csv_types(types: dict[str, pa.DataType], dialect: Dialect) -> csv.ConvertOptions:
+    return csv.ConvertOptions(
+        column_types=types, strings_can_be_null=False, decimal_point=dialect.decimal
+    )
 
 
 def _without_empty_texts(table: pa.Table) -> pa.Table:
@@ -238,6 +279,15 @@ def _plain(table: pa.Table, text: Sequence[str]) -> pa.Table:
         if pa.types.is_dictionary(field.type):
             column = column.cast(field.type.value_type)
         if field.name in text and not is_text(column.type):
-            column = column.cast(pa.string())
+            column = _whole(column).cast(pa.string())
         table = table.set_column(position, field.name, column)
     return table
+
+
+def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Numbers without fractions as integers: a code 7 is 7, not 7.0, though others are missing."""
+    if pa.types.is_floating(column.type):
+        rounded = compute.all(compute.equal(column, compute.round(column))).as_py()
+        if rounded and not compute.any(compute.greater(compute.abs(column), 2.0**53)).as_py():
+            return column.cast(pa.int64())
+    return column

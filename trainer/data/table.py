@@ -1,12 +1,14 @@
 """A table's columns in their roles: typed features, 0/1 labels and group codes, in file order.
 
 The file is read by trainer.data.reading; here each column is checked for what its role asks of it.
-Sequence, group and id columns are always text, so that leading zeros survive; a group NA is one.
+Sequence, group, id and category columns are always text, so that leading zeros survive; a group NA
+is one. What a text column holds is understood by trainer.data.cells, or refused.
 """
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +16,34 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 
+from trainer.data.cells.dates import Form, are_dates, date_parts, find_form
+from trainer.data.cells.dialect import Dialect, check_dialect
+from trainer.data.cells.kinds import (
+    NUMBER_SHARE,
+    as_number_column,
+    code_sentences,
+    different_texts,
+    without_missing,
+)
 from trainer.data.reading import (
     MAX_LISTED,
     MISSING_WORDS,
+    PLAIN,
     few,
     hash_file,
     is_number,
     is_text,
     read_arrow,
+    settled,
     to_frame,
 )
 from trainer.errors import TableError
 
 RARE_SHARE = 0.2  # a 0/1 column with fewer ones than this may be a label
 MIN_IDENTIFIERS = 100  # more distinct texts than this, in most rows, name rows, not categories
+AS_TEXT = ("group", "sequence", "id", "category", "date")  # roles whose cells stay as written
+FEATURES = ("sequence", "category", "date")  # roles of columns that are features
 SEVERAL = 2  # with so many values beside it, NA is one of them; else it means missing
-ISO_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,8 @@ class Roles:
     sequence  column of digit strings
     drop      columns to leave out
     id        columns that name a row: no features, but copied to predictions
+    category  feature columns that are texts, though they may look like numbers
+    date      feature columns that are dates, of which numbers are made
     """
 
     labels: tuple[str, ...]
@@ -48,6 +64,13 @@ class Roles:
     sequence: str | None = None
     drop: tuple[str, ...] = ()
     id: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
+    date: tuple[str, ...] = ()
+
+    @property
+    def as_written(self) -> tuple[str, ...]:
+        """Features that are no sequence, and whose texts are never taken for numbers."""
+        return (*self.category, *self.date)
 
     @property
     def named(self) -> list[tuple[str, str]]:
@@ -58,6 +81,8 @@ class Roles:
             *((("sequence", self.sequence),) if self.sequence is not None else ()),
             *(("drop", name) for name in self.drop),
             *(("id", name) for name in self.id),
+            *(("category", name) for name in self.category),
+            *(("date", name) for name in self.date),
         ]
 
 
@@ -65,12 +90,17 @@ class Roles:
 class Table:
     """A table read and checked; N rows in the file's order, L labels.
 
-    columns      (N, *) the feature columns, the sequence among them: numbers and texts
+    columns      (N, *) the feature columns, the sequence among them: numbers and texts; each date
+                 column as the numbers made of it
     numeric      names of the number columns
     categorical  names of the text columns other than the sequence
     labels       (N, L) float32, 0.0 or 1.0
     groups       (N,) int64 codes from 0, or None; a row without a value is a group of its own
     hash         SHA-256 of the file's bytes, in hexadecimal
+    dialect      how the file was written
+    dates        the form of each date column
+    converted    text columns that were taken for numbers, with the texts taken for missing
+    notes        sentences about what was understood that its reader may want otherwise
     """
 
     path: Path
@@ -81,31 +111,50 @@ class Table:
     labels: np.ndarray
     groups: np.ndarray | None
     hash: str
+    dialect: Dialect = PLAIN
+    dates: dict[str, Form] = field(default_factory=dict)
+    converted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
-def read_table(path: Path, roles: Roles, text: Sequence[str] | None = None) -> Table:
+@dataclass(frozen=True)
+class Known:
+    """What a checkpoint knows of a table's features: names of numbers and texts, forms of dates."""
+
+    numbers: Sequence[str] = ()
+    text: Sequence[str] = ()
+    dates: Mapping[str, Form] = field(default_factory=dict)
+
+
+def read_table(
+    path: Path, roles: Roles, dialect: Dialect = PLAIN, known: Known | None = None
+) -> Table:
     """Read a .csv, .csv.gz or .parquet file whose columns have the given roles.
 
-    With `text`, the text features that a checkpoint knows, the table is one to be scored: no type
-    of a feature is guessed, and neither labels nor features need hold anything to learn from.
+    With what a checkpoint has `known`, the table is one to be scored: no type of a feature is
+    guessed, and neither labels nor features need hold anything to learn from.
 
-    Raises TableError when the file, a role, a label or a feature can't be used.
+    Raises TableError when the file, a role, a label or a feature can't be used, and ConfigError for
+    a dialect that no file is written in.
     """
+    check_dialect(dialect)
     _check_roles(roles)
-    read_as_text = [name for role, name in roles.named if role in ("group", "sequence", "id")]
-    arrow = read_arrow(path, [*read_as_text, *(text or ())])
+    read_as_text = [name for role, name in roles.named if role in AS_TEXT]
+    arrow = read_arrow(path, [*read_as_text, *(known.text if known else ())], dialect)
     _check_present(arrow, roles, path)
     labels = to_frame(arrow.select(list(roles.labels)))
     label_columns = [_label(labels[name], path) for name in roles.labels]
-    others = {name for role, name in roles.named if role != "sequence"}
-    features = arrow.select([name for name in arrow.column_names if name not in others])
-    if text is None:
+    features = arrow.select([n for n in arrow.column_names if n not in _no_features(roles)])
+    converted: dict[str, tuple[str, ...]] = {}
+    if known is None:
         _check_learnable(label_columns, roles.labels, path)
-        for name in features.column_names:
-            _check_feature(name, features[name], is_sequence=name == roles.sequence)
-    columns = to_frame(features)
-    texts = [name for name in features.column_names if columns[name].dtype != np.float64]
-    if text is None:
+        features, converted = _understood(features, roles, dialect, path)
+        dates = _date_forms(features, roles, dialect)
+    else:
+        features, dates = settled(features, known.numbers, dialect), dict(known.dates)
+    columns = with_date_parts(to_frame(features), dates, dialect)
+    texts = [name for name in columns.columns if columns[name].dtype != np.float64]
+    if known is None:
         _check_variation(columns, path)
         for name in texts:
             if name == roles.sequence or len(_values(features[name])) < SEVERAL:
@@ -114,12 +163,20 @@ def read_table(path: Path, roles: Roles, text: Sequence[str] | None = None) -> T
         path=path,
         roles=roles,
         columns=columns,
-        numeric=tuple(name for name in features.column_names if name not in texts),
+        numeric=tuple(name for name in columns.columns if name not in texts),
         categorical=tuple(name for name in texts if name != roles.sequence),
         labels=np.stack(label_columns, axis=1),
         groups=None if roles.group is None else _group_codes(arrow[roles.group]),
         hash=hash_file(path),
+        dialect=dialect,
+        dates=dates,
+        converted=converted,
+        notes=() if known else (*_token_notes(converted), *code_sentences(columns)),
     )
+
+
+def _no_features(roles: Roles) -> set[str]:
+    return {name for role, name in roles.named if role not in FEATURES}
 
 
 def rare_binary_columns(columns: pd.DataFrame) -> list[tuple[str, float]]:
@@ -203,7 +260,74 @@ def _group_codes(column: pa.ChunkedArray) -> np.ndarray:
 # Features
 
 
-def _check_feature(name: str, column: pa.ChunkedArray, *, is_sequence: bool) -> None:
+def _understood(
+    features: pa.Table, roles: Roles, dialect: Dialect, path: Path
+) -> tuple[pa.Table, dict[str, tuple[str, ...]]]:
+    """Read numbers among texts, and make null what the dialect calls missing.
+
+    Returns the features, and the text columns that are numbers with the texts taken for missing.
+    """
+    converted, unused = {}, set(dialect.missing)
+    for position, name in enumerate(features.column_names):
+        column = features.column(position)
+        if is_text(column.type) and not {name}.intersection((roles.sequence, *roles.as_written)):
+            found = as_number_column(name, column, dialect)
+            if found:
+                column, converted[name] = found.values, found.tokens
+                unused -= {*found.tokens}
+        if dialect.missing and name != roles.sequence:
+            column, were_there = without_missing(column, dialect)
+            unused -= were_there
+        _check_feature(name, column, roles, dialect)
+        features = features.set_column(position, name, column)
+    if unused:
+        raise TableError(
+            f"--missing {few(sorted(unused))} is in no feature of {path.name}; correct it, or "
+            "leave it away"
+        )
+    return features, converted
+
+
+def _date_forms(features: pa.Table, roles: Roles, dialect: Dialect) -> dict[str, Form]:
+    """Return the form of each date column; one without any date has nothing to be read by."""
+    forms = {}
+    for name in roles.date:
+        texts = different_texts(features[name], dialect)
+        if not texts:
+            raise TableError(f"date column {name!r} is empty; leave it out with --drop")
+        forms[name] = find_form(texts, name)
+    return forms
+
+
+def with_date_parts(
+    columns: pd.DataFrame, dates: Mapping[str, Form], dialect: Dialect
+) -> pd.DataFrame:
+    """Put the numbers made of a frame's date columns in their place, after all other columns.
+
+    Raises TableError when a date column is missing, or holds what is no date of its form.
+    """
+    if not dates:
+        return columns
+    parts = date_parts(columns, dates, dialect)
+    if clash := [name for name in parts if name in columns]:
+        raise TableError(
+            f"a number made of a date column would be named {clash[0]!r} as a column is; rename "
+            "that column"
+        )
+    return columns.drop(columns=list(dates)).assign(**parts)
+
+
+def _token_notes(converted: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Return a sentence about the texts that were taken for missing numbers, if there are any."""
+    of_columns = {name: tokens for name, tokens in converted.items() if tokens}
+    if not of_columns:
+        return []
+    tokens = sorted({token for tokens in of_columns.values() for token in tokens})
+    verb = "is" if len(tokens) == 1 else "are"
+    return [f"{few(tokens)} {verb} taken as missing among the numbers of {few(list(of_columns))}"]
+
+
+def _check_feature(name: str, column: pa.ChunkedArray, roles: Roles, dialect: Dialect) -> None:
     if is_number(column.type):
         infinite = compute.sum(compute.is_inf(column.cast(pa.float64(), safe=False))).as_py()
         if infinite:
@@ -216,6 +340,11 @@ def _check_feature(name: str, column: pa.ChunkedArray, *, is_sequence: bool) -> 
             f"column {name!r} has bytes that are not UTF-8; save the file as UTF-8, "
             "or leave the column out with --drop"
         )
+    elif pa.types.is_time(column.type) or pa.types.is_duration(column.type):
+        raise TableError(
+            f"column {name!r} holds times; leave it out with --drop, or turn it into a number such "
+            "as hours since an event"
+        )
     elif pa.types.is_temporal(column.type):
         raise _date_error(name)
     elif not is_text(column.type):
@@ -223,14 +352,14 @@ def _check_feature(name: str, column: pa.ChunkedArray, *, is_sequence: bool) -> 
             f"column {name!r} has type {column.type}, neither number nor text; convert it, "
             "or leave it out with --drop"
         )
-    elif not is_sequence:
+    elif name != roles.sequence and name not in roles.date:
+        if name not in roles.category and are_dates(different_texts(column, dialect), NUMBER_SHARE):
+            raise _date_error(name)
         _check_category(name, column)
 
 
 def _check_category(name: str, column: pa.ChunkedArray) -> None:
     distinct = _values(column)
-    if len(distinct) and compute.all(compute.match_substring_regex(distinct, ISO_DATE)).as_py():
-        raise _date_error(name)
     if len(distinct) > MIN_IDENTIFIERS and len(distinct) > 0.5 * len(column):
         digits = compute.all(compute.match_substring_regex(distinct, r"^\d*$")).as_py()
         raise TableError(
@@ -249,8 +378,8 @@ def _values(column: pa.ChunkedArray) -> pa.Array:
 
 def _date_error(name: str) -> TableError:
     return TableError(
-        f"column {name!r} holds dates or times; leave it out with --drop, or turn it into a number "
-        "such as days since an event"
+        f"column {name!r} holds dates; make numbers of them with --date {shlex.quote(name)}, or "
+        "leave it out with --drop"
     )
 
 

@@ -79,3 +79,28 @@ def test_two_files_whose_names_have_other_letters_are_two_studies():
     assert names[0].startswith("study-")
     for name in names:
         load_definition("default", {"name": name})
+
+
+def test_what_was_taken_for_missing_is_said_and_a_study_goes_on_with_the_same_reading(
+    here, quick, table_csv, tmp_path
+):
+    csv = tmp_path / "clinic.csv"
+    table = pd.read_csv(table_csv, dtype={"person": str}).round({"c": 0})
+    table.to_csv(csv, index=False, na_rep="?")
+    labels = ("--label", "rare", "--label", "rarer", "--drop", "person", "--folds", "1")
+    command = ("search", quick, "--csv", csv, *labels, "--workspace", tmp_path / "runs")
+    done = here(*command)
+    assert done.returncode == 0, done.stderr
+    assert "'?' is taken as missing among the numbers of 'c'" in done.stderr
+    again = here(*command, "--category", "c", "--trials", "5")
+    assert again.returncode == 2
+    assert 'table.numbers_among_texts: ["c"] -> null' in again.stderr
+    assert 'table.category: null -> ["c"]' in again.stderr
+    assert here("retrain", "clinic", "--output", tmp_path / "again", *command[-2:]).returncode == 0
+
+
+def test_two_roles_for_a_column_are_refused(here, quick, table_csv, tmp_path):
+    roles = ("--label", "rare", "--category", "site", "--date", "site")
+    done = here("search", quick, "--csv", table_csv, *roles, "--workspace", tmp_path)
+    assert done.returncode == 2
+    assert "column 'site' is given to --category and to --date; give it to one" in done.stderr

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.data.digests import KnownRows, row_digests, salt_of
-from trainer.data.table import Roles, read_table
+from trainer.data.table import Known, Roles, read_table
 
 NUMBERS, TEXTS, LABELS = ("a", "b", "c", "d"), ("site", "note"), ("rare", "rarer")
 SALT = bytes(range(16))
@@ -19,7 +19,7 @@ def clinic():
 
 
 def digests(path, salt=SALT):
-    table = read_table(path, Roles(LABELS), text=TEXTS)
+    table = read_table(path, Roles(LABELS), known=Known(text=TEXTS))
     return row_digests(table.columns, NUMBERS, TEXTS, table.labels, salt)
 
 

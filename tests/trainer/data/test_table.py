@@ -89,7 +89,7 @@ def test_a_word_for_missing_is_missing_among_numbers_and_digit_strings(tmp_path)
 
 def test_dates_with_words_for_missing_are_still_dates(tmp_path):
     path = one_feature(tmp_path, ["2020-01-01 10:00", "NA", "", "2021-05-01 11:30"])
-    assert "dates or times" in refusal(path, Roles(("ill",)))
+    assert "holds dates" in refusal(path, Roles(("ill",)))
 
 
 def test_every_format_gives_the_same_table(people, tmp_path):
@@ -180,9 +180,12 @@ def test_a_label_that_is_not_zero_and_one_is_refused(tmp_path, values, message):
     [
         (["1", "inf", "-inf"], "'x' has 2 infinite values"),
         (["1" * 400, "2", "3"], "name it with --sequence"),
-        (["2020-01-01", "2021-02-03", ""], "'x' holds dates or times; leave it out with --drop"),
-        (["2020-01-01 10:00:00", "", "2021-02-03 11:00:00"], "such as days since an event"),
-        (["10:00", "", "11:00:01"], "holds dates or times"),
+        (
+            ["2020-01-01", "2021-02-03", ""],
+            "holds dates; make numbers of them with --date x, or",
+        ),
+        (["2020-01-01 10:00:00", "", "2021-02-03 11:00:00"], "'x' holds dates"),
+        (["10:00", "", "11:00:01"], "holds times; leave it out with --drop, or turn it into"),
         ([f"name{i}" for i in range(150)], "'x' has 150 different texts in 150 rows"),
     ],
 )
@@ -193,7 +196,7 @@ def test_an_unusable_feature_is_refused_by_name(tmp_path, values, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["2020-01-01", "2021-02-03T04:05:06Z"] * 100, "holds dates or times"),
+        (["2020-01-01", "2021-02-03T04:05:06Z"] * 100, "holds dates"),
         ([f"{i:04}" for i in range(200)], "or name its digit strings with --sequence"),
         ([[1], [2]] * 100, "type list<"),
     ],

@@ -1,0 +1,60 @@
+"""The options that say how a table is written and what its columns are, the same in all commands.
+
+Every text stands alone as a sentence and names its default. Nothing heavy is imported here.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from trainer.commands.options import flag
+
+if TYPE_CHECKING:
+    from trainer.data.cells.dialect import Dialect
+
+Category = Annotated[
+    list[str] | None,
+    flag(
+        "category",
+        "Column whose cells are texts though they look like numbers, such as codes or postcodes; "
+        "leading zeros are kept. Can be given more than once.",
+    ),
+]
+Date = Annotated[
+    list[str] | None,
+    flag(
+        "date",
+        "Column of dates to make numbers of: days, year, month and weekday. Can be given more than "
+        "once.",
+    ),
+]
+Missing = Annotated[
+    list[str] | None,
+    flag(
+        "missing",
+        "Text or number that stands for a missing value in the features; ?, ., -, --, NA, N/A, "
+        "None, unknown and missing do so among numbers anyway. Can be given more than once.",
+    ),
+]
+Decimal = Annotated[
+    str | None,
+    flag("decimal", "Character before the fraction of a number: . by default, or a comma."),
+]
+Thousands = Annotated[
+    str | None,
+    flag(
+        "thousands",
+        "Character between groups of three digits, such as the comma of 1,234; by default there is "
+        "none.",
+    ),
+]
+
+
+def dialect_of(given: Mapping[str, Any]) -> "Dialect":
+    """Return how a table is written by the flags given; raises ConfigError."""
+    from trainer.data.cells.dialect import Dialect, check_dialect
+
+    names = ("decimal", "thousands")
+    values = {name: given[name] for name in names if given.get(name) is not None}
+    dialect = Dialect(missing=tuple(given.get("missing") or ()), **values)
+    check_dialect(dialect)
+    return dialect
