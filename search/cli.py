@@ -35,6 +35,7 @@ from search.commands.options import (
     Seeds,
     SeedsEach,
     Set,
+    Size,
     Stack,
     Storage,
     Study,
@@ -200,6 +201,27 @@ def confirm(
 
     place = Place(study, Workspace(workspace), storage, csv, device)
     run(place, top=top, seeds=seeds, as_json=json)
+
+
+@app.command()
+def ensemble(
+    study: Study,
+    size: Size = 25,
+    csv: Moved = None,
+    workspace: Folder = RUNS,
+    storage: Storage = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Make an ensemble of a study's best trials anew.
+
+    It is chosen by the predictions of rows that were held out from training, and its checkpoint is
+    WORKSPACE/STUDY/ensemble. Every search ends with one; here, trials whose predictions are not
+    kept are trained again.
+    """
+    from search.commands.appraise import ensemble as run
+
+    run(Place(study, Workspace(workspace), storage, csv, device), size=size, as_json=json)
 
 
 @app.command()

@@ -1,5 +1,6 @@
-"""A whole search: one process or several, then the best trial exported and tested once."""
+"""A whole search: one process or several, then best trial and ensemble, each tested once."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 
 import optuna
 
+from search.appraisal.assemble import LEAST, Assembled, make_ensemble
 from search.appraisal.corrected import corrected_macro_f1
 from search.dashboard.notes import annotate
 from search.export import export_best
@@ -23,13 +25,15 @@ from search.waves.searching import begin, search_study
 from search.waves.workers import run_workers
 from search.workspace import file_url
 from trainer.checkpoint import Checkpoint
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, RaretuneError
 from trainer.scores.selection import Corrected
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a search found. `checkpoint` is None if no trial ended complete.
+
+    `assembled` is the ensemble of its best trials, None if there is none.
 
     `unfinished` is whether trials of the budget are left; `gave_up` says why the search ended
     before, if it did so by itself.
@@ -41,6 +45,7 @@ class Outcome:
     seconds: float
     unfinished: bool
     gave_up: str
+    assembled: Assembled | None = None
 
     @property
     def corrected(self) -> Corrected | None:
@@ -103,7 +108,9 @@ def _search(
         progress = run_workers(session, study, workers, should_stop=stop, on_progress=on_progress)
     if not progress.left:
         drop_retries(study)
-    checkpoint = export_best(session, study, Shelf(study, session.shelf_folder))
+    shelf = Shelf(study, session.shelf_folder)
+    checkpoint = export_best(session, study, shelf)
+    assembled = None if checkpoint is None else _assembled(session, study, shelf, checkpoint)
     annotate(study, session.workspace.folder, session.url)
     return Outcome(
         session=session,
@@ -112,4 +119,18 @@ def _search(
         seconds=time.monotonic() - started,
         unfinished=progress.done < progress.total,
         gave_up=progress.gave_up,
+        assembled=assembled,
     )
+
+
+def _assembled(
+    session: Session, study: optuna.Study, shelf: Shelf, best: Checkpoint
+) -> Assembled | None:
+    """Make the ensemble; what keeps it from being made is told, and loses nothing of the search."""
+    if session.definition.ensemble < LEAST:
+        return None
+    try:
+        return make_ensemble(session, study, shelf, best)
+    except RaretuneError as error:
+        print(f"raretune: the ensemble is not made: {error}", file=sys.stderr)
+        return None

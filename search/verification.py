@@ -6,7 +6,7 @@ and in the database. Nothing is chosen by that, on test rows least of all.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +15,14 @@ from torch import Tensor
 
 from search.session import Session
 from search.space.objective import value_in
-from search.store.identity import Origin, misfit
+from search.store.identity import Origin, misfit, misfit_of_ensemble
 from search.store.records import TrialRecord
-from trainer.checkpoint import Checkpoint, Record
+from trainer.checkpoint import Checkpoint, Network, Record
+from trainer.config import TrainConfig
 from trainer.errors import RaretuneError
 from trainer.experiment import Experiment, finished
 from trainer.loop.validation import Thresholds, fit_thresholds, validate
+from trainer.scores.ensemble import weighted_mean
 from trainer.stack.model import Shape
 from trainer.steps.inference import predict_probabilities
 
@@ -42,13 +44,76 @@ def fault(checkpoint: Checkpoint, session: Session, record: TrialRecord, origin:
         return f"its networks can't be asked ({' '.join(str(error).split())[:200]})"
 
 
+def fault_of_ensemble(
+    checkpoint: Checkpoint,
+    session: Session,
+    records: Mapping[int, TrialRecord],
+    origins: Mapping[int, Origin],
+) -> str:
+    """Say why an ensemble's checkpoint is not one of a study's trials as they were found.
+
+    "" if it is. Its validated scores need the predictions of all trials that it was chosen from,
+    and are not looked at. `records` and `origins` are the complete trials' by their numbers.
+    """
+    if found := misfit_of_ensemble(checkpoint.record, origins):
+        return found
+    try:
+        return next(_faults_of_ensemble(checkpoint, session, records), "")
+    except (RaretuneError, ValueError, RuntimeError) as error:
+        return f"its networks can't be asked ({' '.join(str(error).split())[:200]})"
+
+
+def _faults_of_ensemble(
+    checkpoint: Checkpoint, session: Session, records: Mapping[int, TrialRecord]
+) -> Iterator[str]:
+    experiment, kept = session.experiment, checkpoint.record
+    yield from _unlike_the_table(checkpoint, experiment)
+    held_out = []
+    for m, member in enumerate(kept.members):
+        networks, number = [of_fold[m] for of_fold in checkpoint.folds], member["trial"]["number"]
+        held_out.append(held_out_of(networks, experiment))
+        if wrong := fault_of_scores(held_out[-1], session, records[number]):
+            yield f"trial {number}: {wrong}"
+    mean, tolerance = weighted_mean(held_out, checkpoint.weights), _tolerance(experiment)
+    chosen = fit_thresholds(mean, experiment.data, kept.config)
+    yield from _apart("its threshold of", kept.thresholds, chosen.thresholds, (), tolerance)
+    fresh = finished(checkpoint, experiment, mean).record
+    yield from _apart("its doubt of", kept.doubts, fresh.doubts, (), tolerance)
+    yield from _apart(
+        "its test score", dict(kept.test or {}), dict(fresh.test or {}), (), tolerance
+    )
+
+
+def unlike(kept: Checkpoint, fresh: Checkpoint, experiment: Experiment) -> str:
+    """Say in what an ensemble's checkpoint differs from one made anew of the same members."""
+    said, found = (one.record.model_dump(exclude={"members", "versions"}) for one in (kept, fresh))
+    for apart in _apart("its", said, found, (), _tolerance(experiment)):
+        return apart
+    for one, other in zip(kept.networks, fresh.networks, strict=True):
+        for name, tensor in other.parameters.items():
+            if not torch.equal(one.parameters[name], tensor):
+                return "its networks are not those of its trials"
+    return ""
+
+
+def fault_of_scores(held_out: Tensor, session: Session, record: TrialRecord) -> str:
+    """Say why probabilities (V, L) of the pool are not those of a study's trial; "" if they are."""
+    config, experiment = TrainConfig.create(**record.config), session.experiment
+    scored = _scores(held_out, config, experiment)
+    apart = _apart("its score", record.scores, scored, UNCHECKED, _tolerance(experiment))
+    return next(apart, "")
+
+
+def _tolerance(experiment: Experiment) -> float:
+    return TOLERANCE if experiment.data.device.type == "cpu" else TOLERANCE_OF_GPUS
+
+
 def _faults(checkpoint: Checkpoint, session: Session, record: TrialRecord) -> Iterator[str]:
     experiment, kept = session.experiment, checkpoint.record
-    on_gpu = experiment.data.device.type != "cpu"
-    tolerance = TOLERANCE_OF_GPUS if on_gpu else TOLERANCE
+    tolerance = _tolerance(experiment)
     yield from _unlike_the_study(checkpoint, session, record)
-    held_out = _held_out(checkpoint, experiment)
-    scored = _scores(held_out, checkpoint, experiment)
+    held_out = held_out_of(checkpoint.networks, experiment)
+    scored = _scores(held_out, kept.config, experiment)
     yield from _apart("its score", record.scores, scored, UNCHECKED, tolerance)
     chosen = fit_thresholds(held_out, experiment.data, kept.config)
     yield from _apart("its threshold of", kept.thresholds, chosen.thresholds, (), tolerance)
@@ -79,15 +144,8 @@ def _unlike_the_study(
     checkpoint: Checkpoint, session: Session, record: TrialRecord
 ) -> Iterator[str]:
     """Yield where the checkpoint's own account of the training is not the study's."""
-    kept, experiment = checkpoint.record, session.experiment
-    objective = session.definition.objective
-    if kept.labels != experiment.table.roles.labels:
-        yield "its labels are others, or in another order"
-    yield from _apart(
-        "its number of rows", dict(kept.split["rows"]), experiment.row_counts, (), 0.0
-    )
-    if checkpoint.rows is not None and not checkpoint.rows.is_same(experiment.known_rows):
-        yield "its digests of rows are not those of the table's rows"
+    kept, objective = checkpoint.record, session.definition.objective
+    yield from _unlike_the_table(checkpoint, session.experiment)
     if kept.best_epoch != record.best_epoch:
         yield _told("its best epoch", record.best_epoch, kept.best_epoch)
     if not 1 <= kept.best_epoch <= len(checkpoint.history):
@@ -100,24 +158,36 @@ def _unlike_the_study(
     yield from _apart("its value in epoch", record.curve, curve, (), 0.0)
 
 
-def _held_out(checkpoint: Checkpoint, experiment: Experiment) -> Tensor:
-    """Return the pool's probabilities (V, L), by the same steps as when the networks were trained.
+def _unlike_the_table(checkpoint: Checkpoint, experiment: Experiment) -> Iterator[str]:
+    """Yield where the checkpoint's labels and rows are not the table's."""
+    kept = checkpoint.record
+    if kept.labels != experiment.table.roles.labels:
+        yield "its labels are others, or in another order"
+    yield from _apart(
+        "its number of rows", dict(kept.split["rows"]), experiment.row_counts, (), 0.0
+    )
+    if checkpoint.rows is not None and not checkpoint.rows.is_same(experiment.known_rows):
+        yield "its digests of rows are not those of the table's rows"
 
-    The rows go through the checkpoint's own features.
+
+def held_out_of(networks: Sequence[Network], experiment: Experiment) -> Tensor:
+    """Return the pool's probabilities (V, L) by a network for each fold, as it was in training.
+
+    The rows go through the networks' own features.
     """
     device, columns = experiment.data.device, experiment.table.columns
     of_folds = []
-    for network, fold in zip(checkpoint.networks, experiment.folds, strict=True):
+    for network, fold in zip(networks, experiment.folds, strict=True):
         features = network.features.transform(columns.iloc[fold.validation])
         x = Shape.pad_inputs(torch.from_numpy(features)).to(device)
         of_folds.append(predict_probabilities(network.flat().to(device), network.shape, x)[0])
     return experiment.data.pool(of_folds).cpu()
 
 
-def _scores(held_out: Tensor, checkpoint: Checkpoint, experiment: Experiment) -> dict[str, float]:
+def _scores(held_out: Tensor, config: TrainConfig, experiment: Experiment) -> dict[str, float]:
     data = experiment.data
     losses = torch.zeros(1, dtype=torch.float64, device=data.device)
-    found = validate(held_out[None].to(data.device), losses, data, checkpoint.record.config)
+    found = validate(held_out[None].to(data.device), losses, data, config)
     return {name: float(scores[0]) for name, scores in found.macro.items()}
 
 

@@ -174,6 +174,14 @@ Top = Annotated[
 SeedsEach = Annotated[
     int, flag("seeds", "How many new seeds to train each of them with; 5 by default.")
 ]
+Size = Annotated[
+    int,
+    flag(
+        "size",
+        "How many times a trial is picked, the same one more than once perhaps; 25 by default. "
+        "At most 8 different trials are picked.",
+    ),
+]
 AsCsv = Annotated[bool, flag("csv", "Print CSV, which is the default; excludes --json.")]
 Page = Annotated[
     Path | None,

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
+from search.appraisal.ensemble import to_json
 from search.commands.report import report_after
 from search.commands.terminal import print_outcome, progress_view
 from search.fork import fork
@@ -139,6 +140,14 @@ def _validation(outcome: Outcome, record: Record) -> dict[str, Any]:
     }
 
 
+def _ensemble(outcome: Outcome) -> dict[str, Any] | None:
+    if outcome.assembled is None:
+        return None
+    test = outcome.assembled.checkpoint.record.test
+    folder = outcome.session.ensemble_folder
+    return to_json(outcome.assembled.ensemble, None if test is None else dict(test), folder)
+
+
 def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
     best, checkpoint = outcome.best, outcome.checkpoint
     record = None if checkpoint is None else checkpoint.record
@@ -152,6 +161,7 @@ def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
         "validation": None if record is None else _validation(outcome, record),
         "test": None if record is None else record.test,
         "checkpoint": None if record is None else str(outcome.session.best_folder),
+        "ensemble": _ensemble(outcome),
         "report": None if report is None else str(report),
         "seconds": round(outcome.seconds, 3),
     }

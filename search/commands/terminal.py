@@ -14,6 +14,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from search.appraisal.corrected import validated_sentence
+from search.appraisal.ensemble import recommendation
+from search.commands.appraise import ensemble_grid, members
 from search.commands.pace import Pace, about
 from search.run import Outcome
 from search.space.objective import in_words
@@ -158,6 +160,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
                 record.doubts,
             )
         )
+    if outcome.assembled is not None:
+        console.print(ensemble_grid(outcome.assembled.ensemble))
     console.print(_verdict(outcome), soft_wrap=True)
 
 
@@ -225,8 +229,12 @@ def _verdict(outcome: Outcome) -> Text:
     lines += doubt_sentences(record.doubts)
     if sentence := shrunk_sentence(record.validation["shrunk_thresholds"]):
         lines.append(sentence)
+    lines.append(f"Best is trial {best.number}; its checkpoint is {folder}")
+    if outcome.assembled is not None:
+        ensemble, other = outcome.assembled.ensemble, outcome.session.ensemble_folder
+        lines += [members(ensemble), recommendation(ensemble, folder, other)]
+        folder = other if ensemble.is_recommended else folder
     lines += [
-        f"Best is trial {best.number}; its checkpoint is {folder}",
         "",
         "Next:",
         f"  raretune predict {shlex.quote(str(folder))} --csv NEW.csv --output predictions.csv",

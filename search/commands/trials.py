@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from rich.text import Text
 
+from search.appraisal.ensemble import recommendation, stored, to_json
 from search.reopen import open_study_at, stored_definition
 from search.report.verdict import confirmation
 from search.space.objective import in_words
@@ -57,7 +58,8 @@ def best(place: Place, *, as_json: bool) -> None:
     opened = open_study_at(place)
     stored_definition(opened)  # what raretune did not search may be minimised, or have no best
     study = read_study(opened)
-    record = pick(study.trials, "best")
+    record, ensemble = pick(study.trials, "best"), stored(opened, study.trials)
+    test = None if ensemble is None or ensemble.test is None else ensemble.test.model_dump()
     is_there = place.best.exists() and not warn_of_another(place.best, opened, record)
     found = {
         "study": place.name,
@@ -68,6 +70,7 @@ def best(place: Place, *, as_json: bool) -> None:
         "best_epoch": record.best_epoch,
         "checkpoint": str(place.best) if is_there else None,
         "confirmed": [asdict(one) for one in study.confirmed],
+        "ensemble": None if ensemble is None else to_json(ensemble, test, place.ensemble),
     }
     if as_json:
         print(json_text(found))
@@ -77,6 +80,8 @@ def best(place: Place, *, as_json: bool) -> None:
     lines += [f"  {key} = {value}" for key, value in record.params.items()]
     if study.confirmed:
         lines.append(confirmation(study.confirmed, record, in_words(study.objective)))
+    if ensemble is not None:
+        lines.append(recommendation(ensemble, place.best, place.ensemble))
     result_console().print(Text("\n".join(lines)), soft_wrap=True)
 
 

@@ -16,6 +16,7 @@ from trainer.errors import ConfigError
 if TYPE_CHECKING:
     from trainer.loop.fit import EpochReport, TrainResult
     from trainer.loop.history import Row
+    from trainer.loop.validation import Validation
 
 
 def in_words(objective: str) -> str:
@@ -32,12 +33,20 @@ def values_of(report: EpochReport, objective: str, labels: Sequence[str]) -> lis
     """
     if objective in OBJECTIVES:
         return list(report.scores[objective])
+    return scores_of(report.validation, objective, labels)
+
+
+def scores_of(validation: Validation, objective: str, labels: Sequence[str]) -> list[float]:
+    """Return the objective of each of K runs that were validated; errors as `values_of`."""
+    if objective in OBJECTIVES:
+        scores: list[float] = validation.macro[objective].tolist()
+        return scores
     label = objective.removeprefix(LABEL_OBJECTIVE)
     if label not in labels:
         raise ConfigError(
             f"objective {objective!r} names no label of the table; labels are {', '.join(labels)}"
         )
-    values: list[float] = report.validation.f1[:, labels.index(label)].tolist()
+    values: list[float] = validation.f1[:, labels.index(label)].tolist()
     return values
 
 

@@ -13,6 +13,7 @@ CONFIRMED = "confirmed"  # the best trials over fresh seeds: number, searched, v
 # A study's system attributes, where optuna-dashboard keeps its own; those that end in ":" are the
 # first part of a name.
 EVIDENCE = "raretune:evidence:"  # "label:0" ... and "rest": a piece of its Evidence, whose it is
+ENSEMBLE = "raretune:ensemble"  # the ensemble of its best trials and what that is worth
 STUDY_NOTE = "raretune_study_note"  # what the study's note was written from, and its SHA-256
 ARTIFACTS = "dashboard:artifacts:"  # TRIAL_ID:ARTIFACT_ID: name and type of a file; null if gone
 NOTE_VERSION = "dashboard:note_ver"  # how often the study's note was written

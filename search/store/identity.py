@@ -95,7 +95,30 @@ def misfit(kept: Record, number: int, origin: Origin) -> str:
 
     One of an earlier version has no UUID. It is known by what it says of itself alone.
     """
-    trial: dict[str, Any] = dict(kept.trial or {})
+    return _misfit(kept, dict(kept.trial or {}), kept.config, number, origin)
+
+
+def misfit_of_ensemble(kept: Record, origins: Mapping[int, Origin]) -> str:
+    """Say why an ensemble's record is not of a study's trials; "" if it is.
+
+    `origins` are those of the study's complete trials by their numbers.
+    """
+    if not kept.members:
+        return "it is no ensemble"
+    for member in kept.members:
+        number = member["trial"]["number"]
+        if number not in origins:
+            return f"the study has no complete trial {number}"
+        trial = dict(member["trial"])
+        if found := _misfit(kept, trial, member["config"], number, origins[number]):
+            return found
+    return ""
+
+
+def _misfit(
+    kept: Record, trial: dict[str, Any], config: TrainConfig, number: int, origin: Origin
+) -> str:
+    """Say why what a record tells of a trial is not of the study's; "" if it is."""
     known = trial.get("study_id")
     if known is not None and known != origin.study_id:
         return "it is of another study, which had the same name"
@@ -104,10 +127,7 @@ def misfit(kept: Record, number: int, origin: Origin) -> str:
     if "refit" in trial:
         return f"it is not trial {number} as it was searched, but trained again on more rows"
     own = trial_digest(
-        kept.config.model_dump(mode="json"),
-        dict(kept.split),
-        kept.table["sha256"],
-        trial.get("value"),
+        config.model_dump(mode="json"), dict(kept.split), kept.table["sha256"], trial.get("value")
     )
     if own != origin.digest or trial.get("digest", own) != own:
         return f"its settings, split, table or value are not those of trial {number}"

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from trainer.scores.bootstrap import Compared, Interval, compare_macro_f1, intervals
-from trainer.scores.metrics import average_precision, rank
+from trainer.scores.metrics import Ranking, average_precision, rank
 from trainer.scores.selection import Resamples
-from trainer.scores.thresholds import ThresholdMetric, best_thresholds
 
 PICKS = 25
 MOST_MEMBERS = 8  # different runs: what they cost is paid for every row that is predicted
@@ -112,7 +111,7 @@ def cross_fitted_choice(
     probabilities: Tensor,
     labels: Tensor,
     cross_fold: Tensor,
-    metric: ThresholdMetric,
+    thresholds: Callable[[Ranking], Tensor],
     best_of: Callable[[Tensor], int],
     *,
     picks: int = PICKS,
@@ -120,7 +119,8 @@ def cross_fitted_choice(
 ) -> CrossFittedChoice:
     """Choose ensemble, best run and thresholds for a cross-fold's rows on those of the others.
 
-    `best_of` says which run is best on some rows, given by index.
+    `best_of` says which run is best on some rows, given by index; `thresholds` (K, L) are chosen
+    from a ranking as `best_thresholds` does.
 
     Shapes (T runs, V rows, L labels): probabilities (T, V, L), labels (V, L) 0 or 1, cross_fold
     (V,) int64.
@@ -135,7 +135,7 @@ def cross_fitted_choice(
         for k, runs in enumerate((chosen, Chosen((best,), (1.0,)))):
             ranking = rank(runs.mean(there)[None], labels[others])
             found[k, own] = runs.mean(probabilities[:, own])
-            decided[k, own] = found[k, own] >= best_thresholds(ranking, metric)[0]
+            decided[k, own] = found[k, own] >= thresholds(ranking)[0]
     return CrossFittedChoice(found, decided)
 
 

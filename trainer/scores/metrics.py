@@ -169,10 +169,14 @@ def confusion(probabilities: Tensor, labels: Tensor, thresholds: Tensor) -> Coun
         labels         (N, L)     0 or 1, any dtype
         thresholds     (K, L)     float32
     """
-    decided = probabilities >= thresholds.unsqueeze(1)
+    return count_decisions(probabilities >= thresholds.unsqueeze(1), labels)
+
+
+def count_decisions(decisions: Tensor, labels: Tensor) -> Counts:
+    """Count decisions (K, N, L) bool against labels (N, L) 0 or 1, any dtype."""
     positive = labels > 0
-    tp = (decided & positive).sum(dim=1)
-    fp = (decided & ~positive).sum(dim=1)
+    tp = (decisions & positive).sum(dim=1)
+    fp = (decisions & ~positive).sum(dim=1)
     n_pos = positive.sum(dim=0)
     return Counts(tp, fp, n_pos - tp, len(labels) - n_pos - fp)
 

@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -6,9 +7,9 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from trainer.scores.ensemble import Chosen, choose, cross_fitted_choice, gain, weighted_mean
-from trainer.scores.thresholds import parse_threshold_metric
+from trainer.scores.thresholds import best_thresholds, parse_threshold_metric
 
-F1 = parse_threshold_metric("f1")
+F1 = partial(best_thresholds, metric=parse_threshold_metric("f1"))
 
 
 def simulated(runs, rows, labels=2, *, own=1.0, shared=1.0, seed=0):

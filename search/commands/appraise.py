@@ -1,0 +1,85 @@
+"""`raretune ensemble`: an ensemble of a study's best trials, made anew and printed."""
+
+import shlex
+
+from rich.table import Table as Grid
+from rich.text import Text
+
+from search.appraisal.assemble import LEAST, make_ensemble
+from search.appraisal.ensemble import Ensemble, recommendation, to_json
+from search.commands.retrain import check_count
+from search.export import export_best
+from search.reopen import reopen
+from search.store.artifacts import Shelf
+from search.workspace import Place
+from trainer.checkpoint import json_text
+from trainer.commands.device import one_thread
+from trainer.commands.terminal import result_console
+from trainer.errors import ConfigError
+
+DEFAULT_TRIALS = 50
+
+
+@one_thread()
+def ensemble(place: Place, *, size: int, as_json: bool) -> None:
+    """Make an ensemble of the best trials; those without kept predictions are trained again."""
+    check_count("--size", size)
+    study, session = reopen(place, writable=True)
+    if session.definition.ensemble < LEAST:
+        raise ConfigError(
+            f"{place.name} was searched with ensemble = {session.definition.ensemble}, so that it "
+            f"has none; search again with --set ensemble={DEFAULT_TRIALS}"
+        )
+    shelf = Shelf(study, session.shelf_folder, predictions=session.definition.ensemble)
+    best = export_best(session, study, shelf)
+    made = None
+    if best is not None:
+        made = make_ensemble(session, study, shelf, best, picks=size, again=True)
+    if made is None:
+        raise ConfigError(
+            f"an ensemble needs two complete trials, and {place.name} has fewer; search on first"
+        )
+    found, record = made.ensemble, made.checkpoint.record
+    if as_json:
+        shown = to_json(found, None if record.test is None else dict(record.test), place.ensemble)
+        print(json_text({"study": place.name, **shown}))
+        return
+    console = result_console()
+    console.print(ensemble_grid(found))
+    csv = "--csv NEW.csv --output predictions.csv"
+    lines = [
+        members(found),
+        recommendation(found, place.best, place.ensemble),
+        "",
+        "Next:",
+        f"  raretune predict {shlex.quote(str(place.ensemble))} {csv}",
+    ]
+    console.print(Text("\n".join(lines)), soft_wrap=True)
+
+
+def members(found: Ensemble) -> str:
+    """Say which trials an ensemble is of, and what each weighs."""
+    pairs = zip(found.trials, found.weights, strict=True)
+    listed = ", ".join(f"{number} ({weight:.0%})" for number, weight in pairs)
+    return f"The ensemble is the weighted mean of trials {listed}."
+
+
+def ensemble_grid(found: Ensemble) -> Grid:
+    """Return the best trial and the ensemble side by side, as a table."""
+    grid = Grid(
+        title="Best trial and ensemble (validated on rows that chose neither)",
+        title_justify="left",
+    )
+    grid.add_column("")
+    for heading in ("validated macro-F1", "validated AP", "test macro-F1", "test AP"):
+        grid.add_column(heading, justify="right")
+    f1, precision = found.macro_f1, found.average_precision
+    rows = (
+        (f"trial {found.best}", f1.best, precision.best, found.best_test),
+        (f"ensemble of {len(found.trials)}", f1.ensemble, precision.ensemble, found.test),
+    )
+    for name, *validated, test in rows:
+        of_test = (None, None) if test is None else (test.macro_f1, test.average_precision)
+        numbers = ["-" if one is None else f"{one:.4f}" for one in (*validated, *of_test)]
+        grid.add_row(name, *numbers)
+    return grid
