@@ -57,8 +57,9 @@ def by_time(experiment: Experiment, budget: Budget, workers: int) -> Choice | No
     trials = int(budget.timeout_seconds * workers / a_trial)
     if trials >= LEAST_TRIALS:
         return None
+    allowed = f"about {trials} trials" if trials > 1 else "hardly a trial"
     return Choice(
         1,
-        f"Trials are scored on one validation part: {budget.timeout_seconds:g} s allow about "
-        f"{trials} trials on {experiment.settings.folds} folds, too few to search with.",
+        f"Trials are scored on one validation part: {budget.timeout_seconds:g} s allow {allowed} "
+        f"on {experiment.settings.folds} folds, too few to search with.",
     )
