@@ -13,7 +13,7 @@ from search.session import Session
 from search.store.artifacts import Shelf
 from search.store.identity import identity_of, misfit, origin_of
 from search.store.records import TrialRecord, complete, read_records
-from search.store.transactions import is_writable
+from search.store.transactions import is_writable, trial_of
 from search.verification import fault
 from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from trainer.config import TrainConfig
@@ -73,7 +73,7 @@ def checkpoint_of(
     session, origin = session.of(study), origin_of(study, record)
     what = f"the kept checkpoint of trial {record.number} of {study.study_name}"
     try:
-        kept = shelf.fetch(study.get_trials(deepcopy=False)[record.number])
+        kept = shelf.fetch(trial_of(study, record.number))
         wrong = "" if kept is None else fault(kept, session, record, origin)
     except CheckpointError as error:
         kept, wrong = None, str(error)
@@ -100,9 +100,7 @@ def kept_of(
     Its weights are not looked at.
     """
     try:
-        kept = Shelf(study, session.shelf_folder).fetch(
-            study.get_trials(deepcopy=False)[record.number]
-        )
+        kept = Shelf(study, session.shelf_folder).fetch(trial_of(study, record.number))
     except CheckpointError as error:
         return None, str(error)
     if kept is None:

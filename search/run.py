@@ -85,12 +85,13 @@ def _rescued(session: Session, study: optuna.Study) -> Iterator[None]:
         yield
     except DatabaseGoneError as error:
         file = storage_file(session.url)
+        kind = "journal" if session.url.startswith("journal") else "sqlite"
         saved = None if file is None else rescue(backend(study), session.url, file)
         if saved is None:
             raise
         raise ConfigError(
             f"{file} was removed or replaced while the search ran; its trials are saved in "
-            f"{saved}; to go on from there, add --storage {file_url('sqlite', saved)}"
+            f"{saved}; to go on from there, add --storage {file_url(kind, saved)}"
         ) from error
 
 

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from typing_extensions import TypedDict
 
 from search.store.attributes import ARTIFACTS, RECIPE
-from search.store.transactions import set_study_attributes, study_attributes
+from search.store.transactions import set_study_attributes, study_attributes, trial_of
 from trainer.checkpoint import FILES, Checkpoint, load_checkpoint, save_checkpoint
 from trainer.errors import CheckpointError
 from trainer.loop.held_out import HeldOut
@@ -85,7 +85,7 @@ class Shelf:
             return False
 
     def _keep(self, number: int, checkpoint: Checkpoint, held_out: HeldOut | None) -> bool:
-        trial_id = self.study.get_trials(deepcopy=False)[number]._trial_id
+        trial_id = trial_of(self.study, number)._trial_id
         names = self._wanted().get(trial_id, NOTHING)
         kinds = set(FILES) if held_out is None else {*FILES, PREDICTIONS}
         made: list[ArtifactMeta] = []
@@ -132,6 +132,10 @@ class Shelf:
                         (Path(scratch) / Path(meta.filename).name).write_bytes(source.read())
                 except ArtifactNotFound:
                     return None
+                except OSError as error:
+                    raise CheckpointError(
+                        f"its {meta.filename} can't be read: {error.strerror}"
+                    ) from None
             return load_checkpoint(Path(scratch))
 
     def fetch_held_out(self, trial: FrozenTrial) -> HeldOut | None:

@@ -305,11 +305,16 @@ def _read(trial: Row[Any], rows: Mapping[str, Sequence[Row[Any]]]) -> FrozenTria
     spaces = {row.param_name: _distribution(row.distribution_json) for row in rows["params"]}
     value_of = TrialValueModel.stored_repr_to_value
     reported_of = TrialIntermediateValueModel.stored_repr_to_intermediate_value
+    values = [float(value_of(row.value, row.value_type)) for row in rows["values"]]
+    if type(trial.number) is not int or trial.number < 0:
+        raise ValueError(f"its number is {trial.number!r}")
+    if trial.state == TrialState.COMPLETE and not values:
+        raise ValueError("it is complete and has no value")
     return FrozenTrial(
         number=trial.number,
         state=trial.state,
         value=None,
-        values=[value_of(row.value, row.value_type) for row in rows["values"]] or None,
+        values=values or None,
         datetime_start=_local(trial.datetime_start),
         datetime_complete=_local(trial.datetime_complete),
         params={

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +17,17 @@ CHUNK = 4096
 
 class Journal(JournalFileBackend):
     """Optuna's journal file; a line that was not written to its end is cut off before the next."""
+
+    def __init__(self, file_path: str) -> None:
+        super().__init__(file_path)
+        self._opened = os.open(file_path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._opened)
+
+    def write_again(self, path: Path) -> None:
+        """Write all entries into a new file, also where the journal's own was removed since."""
+        with os.fdopen(os.dup(self._opened), "rb") as source, path.open("xb") as target:
+            source.seek(0)
+            shutil.copyfileobj(source, target)
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         """Yield the entries from a number on; raises StorageInternalError where one is damaged."""

@@ -1,5 +1,6 @@
 """A study as plain records: all that comes after a search reads only these."""
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,6 +124,8 @@ class TrialRecord:
             "resampled": attributes.get(RESAMPLED, {}),
         }
         record: TrialRecord = _validated(TRIAL, content, f"trial {trial.number}")
+        if record.state == "complete" and (record.value is None or not math.isfinite(record.value)):
+            raise _odd(f"trial {trial.number}", f"complete with the value {record.value}")
         return record
 
 
@@ -312,7 +315,11 @@ def _validated(adapter: TypeAdapter[Any], content: object, what: str) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "it"
-        raise ConfigError(
-            f"{what} of this study is not as raretune writes it ({place}: {first['msg']}); put a "
-            "backup of the database in its place, or search again under another --name"
-        ) from None
+        raise _odd(what, f"{place}: {first['msg']}") from None
+
+
+def _odd(what: str, how: str) -> ConfigError:
+    return ConfigError(
+        f"{what} of this study is not as raretune writes it ({how}); put a backup of the database "
+        "in its place, or search again under another --name"
+    )

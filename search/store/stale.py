@@ -26,6 +26,7 @@ from search.store.transactions import (
     gives_signs_of_life,
     set_attributes,
     silence,
+    trial_of,
 )
 
 BOOT, SPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
@@ -76,7 +77,7 @@ def reap(study: optuna.Study, *, alone: bool = False) -> list[int]:
 def give_back(study: optuna.Study, trials: Iterable[Trial]) -> None:
     """Fail trials that this process asked but did not begin, and put each into the queue again."""
     for trial in trials:
-        frozen = study.get_trials(deepcopy=False)[trial.number]
+        frozen = trial_of(study, trial.number)
         if end_lost(study, frozen, {LOST: "the search ended before it began"}):
             _enqueue_again(study, frozen)
 

@@ -224,11 +224,16 @@ def open_study(
         )
     )
     stored = read_fingerprint(study)
+    if stored is None and study.trials:
+        raise ConfigError(
+            f"study {name!r} was not made by raretune; give the new one another --name"
+        )
+    if [direction.name for direction in study.directions] != ["MAXIMIZE"]:
+        raise ConfigError(
+            f"study {name!r} does not maximise one value, as those of raretune do; give the new "
+            "one another --name"
+        )
     if stored is None:
-        if study.trials:
-            raise ConfigError(
-                f"study {name!r} was not made by raretune; give the new one another --name"
-            )
         identify(study)
         study.set_user_attr(FINGERPRINT, json.loads(json.dumps(fingerprint)))
     elif stored != json.loads(json.dumps(fingerprint)):

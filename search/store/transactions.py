@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from search.store import tables
 from search.store.attributes import FAILURE, LOST
 from search.store.complaints import StudyFullError
+from trainer.errors import ConfigError
 
 if TYPE_CHECKING:
     from search.store.database import Database
@@ -61,10 +62,18 @@ def ask(
             return study.ask(dict(space))
     trial = study.ask(dict(space))
     if total is not None and not _has_place(study, trial.number, total):
-        frozen = study.get_trials(deepcopy=False)[trial.number]
+        frozen = trial_of(study, trial.number)
         end_lost(study, frozen, {LOST: "the study had all its trials"})
         raise StudyFullError
     return trial
+
+
+def trial_of(study: optuna.Study, number: int) -> FrozenTrial:
+    """Return a study's trial of a number; raises ConfigError if there is none."""
+    for trial in study.get_trials(deepcopy=False):
+        if trial.number == number:
+            return trial
+    raise ConfigError(f"study {study.study_name!r} has no trial {number} any more; search again")
 
 
 def _has_place(study: optuna.Study, number: int, total: int) -> bool:

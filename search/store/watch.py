@@ -9,8 +9,8 @@ import inspect
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from search.store.complaints import explained
+from search.store.journal import Journal
 from trainer.errors import ConfigError
 
 LONGEST_PAUSE = 5.0  # seconds between two tries
@@ -54,17 +55,24 @@ class _Watcher:
     def call(self, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         if getattr(self.here, "inside", False):
             return method(*arguments, **named)
+        self._check_there()
+        self.here.inside = True
+        reads = method.__name__.lstrip("_").startswith("get_")
+        try:
+            with explained(self.url, OSError, sqlite3.Error, JSONDecodeError), _typed(reads):
+                return self._repeated(method, arguments, named)
+        except ConfigError:
+            self._check_there()  # it may have been taken away within the call
+            raise
+        finally:
+            self.here.inside = False
+
+    def _check_there(self) -> None:
         if self.identity != _identity(self.file):
             raise DatabaseGoneError(
                 f"{self.file} was removed or replaced while it was in use; put it back, or name "
                 "another --storage"
             )
-        self.here.inside = True
-        try:
-            with explained(self.url, OSError, sqlite3.Error, JSONDecodeError):
-                return self._repeated(method, arguments, named)
-        finally:
-            self.here.inside = False
 
     def _repeated(
         self, method: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]
@@ -85,6 +93,17 @@ class _Watcher:
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
+@contextmanager
+def _typed(reads: bool) -> Iterator[None]:
+    """Where a call reads, take values of other types than Optuna writes for a damaged database."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
+        if not reads or isinstance(error, KeyError):  # by which Optuna says that something is gone
+            raise
+        raise StorageInternalError(f"what it holds is damaged: {error}") from None
+
+
 def _is_away(error: BaseException) -> bool:
     """Whether an error says that a server can't be reached, or broke off; SQLite has none."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
@@ -102,18 +121,23 @@ def _identity(file: Path | None) -> tuple[int, int] | None:
 
 
 def rescue(storage: BaseStorage, url: str, file: Path) -> Path | None:
-    """Write all that an open SQLite connection still sees into a new file beside the lost one.
+    """Write all that an open storage still sees into a new file of its kind beside the lost one.
 
     Returns the new file, None if the storage has nothing open to read.
     """
-    if not isinstance(storage, RDBStorage) or storage.engine.name != "sqlite":
+    is_sqlite = isinstance(storage, RDBStorage) and storage.engine.name == "sqlite"
+    journal = getattr(storage, "_backend", None)
+    if not is_sqlite and not isinstance(journal, Journal):
         return None
     numbers = iter(range(2, 1000))
     saved = file.with_name(f"{file.stem}-rescued{file.suffix}")
     while saved.exists():
         saved = file.with_name(f"{file.stem}-rescued-{next(numbers)}{file.suffix}")
-    with explained(url, OSError, sqlite3.Error), storage.engine.connect() as connection:
-        source: Any = connection.connection.driver_connection
-        with closing(sqlite3.connect(saved)) as target:
-            source.backup(target)
+    with explained(url, OSError, sqlite3.Error):
+        if isinstance(journal, Journal):
+            journal.write_again(saved)
+        elif isinstance(storage, RDBStorage):
+            with storage.engine.connect() as connection, closing(sqlite3.connect(saved)) as target:
+                source: Any = connection.connection.driver_connection
+                source.backup(target)
     return saved

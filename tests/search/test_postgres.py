@@ -3,16 +3,20 @@
 import gc
 import os
 import shutil
+import signal
 import tempfile
 import warnings
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 from optuna.trial import TrialState
 from sqlalchemy import make_url, text
 
+from search import reopen
 from search.space.strategy import make_pruner, make_sampler
+from search.store import storage
 from search.store.complaints import without_password
 from search.store.stale import claim, reap
 from search.store.storage import open_storage, open_study
@@ -126,3 +130,48 @@ def test_what_the_server_refuses_is_one_line_without_a_password(guarded, change,
     assert "\n" not in str(caught.value)
     for secret in (PASSWORD, "s3cr", "wr0ng"):
         assert secret not in str(caught.value) + without_password(asked)
+
+
+@pytest.fixture(scope="module")
+def searched(url, searched_session):
+    """A searched study on the server."""
+    space = {"batch_size": [64], "hidden_dim": [16]}
+    quick = {"training": {"epochs": 2}, "pruner": "none", "budget": {"trials": 3}}
+    return searched_session("stopped", storage=url, space=space, **quick)
+
+
+def stop(server):
+    process = psutil.Process(int((server.pgdata / "postmaster.pid").read_text().split()[0]))
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("trials", ()),
+        ("best", ()),
+        ("report", ("--output", "{out}.html")),
+        ("export", ("--output", "{out}")),
+        ("retrain", ("--output", "{out}")),
+        ("confirm", ("--top", "1", "--seeds", "1")),
+    ],
+)
+def test_a_server_that_stops_while_a_command_runs_is_one_line(
+    command, words, server, searched, here, tmp_path, monkeypatch
+):
+    def load(opened, name):
+        study = storage.load_study(opened, name)
+        stop(server)
+        return study
+
+    monkeypatch.setattr(reopen, "load_study", load)
+    words = [word.format(out=tmp_path / "out") for word in words]
+    where = ("--storage", searched.url, "--workspace", searched.workspace.folder)
+    done = here(command, "stopped", *words, *where)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "can't use storage" in done.stderr
+    server.ensure_postgres_running()
+    monkeypatch.undo()
+    assert here(command, "stopped", *words, *where).returncode == 0

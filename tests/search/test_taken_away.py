@@ -91,6 +91,36 @@ def test_a_database_taken_away_ends_the_search_and_its_trials_are_saved(
     assert again.returncode == 0, stderr
 
 
+@pytest.mark.parametrize(("how", "workers"), [("removed", 1), ("replaced", 2)])
+def test_a_journal_taken_away_ends_the_search_and_its_trials_are_saved(
+    how, workers, table_csv, tmp_path
+):
+    file = tmp_path / "studies.log"
+    url = file_url("journal", file)
+    where = ("--storage", url, "--workers", workers)
+    process = start(table_csv, tmp_path, "--trials", 2000, *where)
+    wait_for(lambda: len(ended(url)) >= 8 or process.poll() is not None)
+    before = ended(url)
+    if how == "removed":
+        file.unlink()
+    else:
+        (tmp_path / "other.log").write_bytes(b"")
+        (tmp_path / "other.log").replace(file)
+    stdout, stderr = process.communicate(timeout=180)
+    assert process.returncode == 2, stderr
+    assert stdout == ""
+    assert stderr.count("was removed or replaced while the search ran") == 1
+    assert "Traceback" not in stderr
+    saved = file_url("journal", tmp_path / "studies-rescued.log")
+    assert f"--storage {saved}" in stderr
+    found = ended(saved)
+    assert len(before) >= 8
+    assert before.items() <= found.items()
+    again = start(table_csv, tmp_path, "--trials", len(found) + 2, "--storage", saved)
+    stdout, stderr = again.communicate(timeout=300)
+    assert again.returncode == 0, stderr
+
+
 def test_a_trial_whose_checkpoint_can_t_be_kept_is_complete_all_the_same(table_csv, tmp_path):
     (tmp_path / "artifacts").write_text("no folder")
     process = start(table_csv, tmp_path, "--trials", 6, "--workers", 2)
@@ -121,13 +151,16 @@ def server(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_server_that_is_away_for_a_while_costs_a_search_nothing(server, table_csv, tmp_path):
+@pytest.mark.parametrize("seconds", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_server_that_is_away_for_a_while_costs_a_search_nothing(
+    seconds, server, table_csv, tmp_path
+):
     url = server.get_uri(database="studies")
     process = start(table_csv, tmp_path, "--trials", 60, "--workers", 2, "--storage", url)
     wait_for(lambda: len(ended(url)) >= 5 or process.poll() is not None)
     os.kill(int((server.pgdata / "postmaster.pid").read_text().split()[0]), signal.SIGINT)
     wait_for(lambda: not (server.pgdata / "postmaster.pid").exists())
-    time.sleep(6)
+    time.sleep(seconds)
     assert process.poll() is None
     server.ensure_postgres_running()
     stdout, stderr = process.communicate(timeout=180)

@@ -1,5 +1,6 @@
 """Commands that touch a storage: one line where that fails, no trace of it where they read."""
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -8,6 +9,7 @@ from os import W_OK
 import pytest
 
 from search import reopen
+from search.report.reproducibility import definition_toml
 from search.store import storage
 from search.store.storage import open_storage
 from search.workspace import file_url
@@ -143,3 +145,47 @@ def test_a_journal_that_is_removed_while_it_is_used_is_not_made_anew(tmp_path):
     with pytest.raises(storage.ConfigError, match="removed or replaced"):
         study.ask()
     assert not (tmp_path / "s.log").exists()
+
+
+TORN = b'{"op_code":9,"worker_id":"x","trial_id":1,"user_attr":{"sco'
+
+
+@pytest.fixture(scope="module")
+def journal(searched_session, tmp_path_factory):
+    """A searched study in a journal."""
+    url = file_url("journal", tmp_path_factory.mktemp("journal") / "studies.log")
+    quick = {"training": {"epochs": 2}, "pruner": "none", "budget": {"trials": 3}}
+    space = {"batch_size": [64], "hidden_dim": [16]}
+    return searched_session("quick_one", storage=url, space=space, **quick)
+
+
+@pytest.fixture
+def torn(journal, tmp_path):
+    """A copy of that journal as a process which died while it wrote leaves it."""
+    file = tmp_path / "torn.log"
+    shutil.copy(storage.storage_file(journal.url), file)
+    with file.open("ab") as opened:
+        opened.write(TORN)
+    return file
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_torn_last_line_of_a_journal_keeps_no_command_from_it(
+    name, journal, torn, tmp_path, here
+):
+    where = ("--storage", file_url("journal", torn))
+    done = here(*command(name, journal.workspace.folder, tmp_path, *where))
+    assert done.returncode == 0, done.stderr
+    assert torn.read_bytes().endswith(TORN) == (name in READING)
+    for line in torn.read_bytes().removesuffix(TORN).splitlines():
+        json.loads(line)
+
+
+def test_a_search_goes_on_after_a_torn_last_line(journal, torn, tmp_path, here):
+    definition = journal.definition.model_copy(update={"storage": None})
+    (tmp_path / "more.toml").write_text(definition_toml(definition))
+    more = ("--trials", "5", "--storage", file_url("journal", torn), "--workspace", tmp_path)
+    done = here("search", tmp_path / "more.toml", *more, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["trials"]["complete"] == 5
+    assert TORN not in torn.read_bytes()
