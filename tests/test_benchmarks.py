@@ -1,6 +1,7 @@
 """The speed comparisons compare like with like, and each script still runs."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -133,6 +134,15 @@ def test_the_cost_of_folds_is_that_of_epochs_after_the_first(data, monkeypatch):
     configs = mixed_configs(2, 512)
     assert fold_cost.seconds_an_epoch(data, configs) == 1 / len(configs)
     assert next(clock) == 1 + fold_cost.EPOCHS
+
+
+def test_nothing_is_chosen_but_thresholds(table_csv, tmp_path):
+    shutil.copy(table_csv, tmp_path / "small.csv")
+    entry = {"labels": ["rare", "rarer"], "group": "family", "drop": ["person"]}
+    (tmp_path / "manifest.json").write_text(json.dumps({"small": entry}), encoding="utf-8")
+    (found,) = run("nothing_chosen", tmp_path, "--seeds", 1)
+    assert (found["table"], found["seed"]) == ("small", 0)
+    assert -1 < found["fixed"] < found["chosen"] < 1  # an epoch that is chosen flatters
 
 
 def test_growth_gives_each_cost_as_a_factor_of_the_one_before(tmp_path):
