@@ -4,12 +4,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 
 from search.appraisal.assemble import LEAST, Assembled, make_ensemble
+from search.appraisal.baselines import Comparison, store
+from search.appraisal.comparing import Find, compare
 from search.appraisal.corrected import corrected_macro_f1
+from search.appraisal.fitting import StoppedError
 from search.dashboard.notes import annotate
 from search.export import export_best
 from search.session import Session
@@ -33,7 +36,8 @@ from trainer.scores.selection import Corrected
 class Outcome:
     """What a search found. `checkpoint` is None if no trial ended complete.
 
-    `assembled` is the ensemble of its best trials, None if there is none.
+    `assembled` is the ensemble of its best trials, None if there is none. `comparison` has the
+    baselines, if they were asked for and nobody ended the search before.
 
     `unfinished` is whether trials of the budget are left; `gave_up` says why the search ended
     before, if it did so by itself.
@@ -46,6 +50,7 @@ class Outcome:
     unfinished: bool
     gave_up: str
     assembled: Assembled | None = None
+    comparison: Comparison | None = None
 
     @property
     def corrected(self) -> Corrected | None:
@@ -64,8 +69,12 @@ def run_search(
     *,
     should_stop: Callable[[], bool],
     on_progress: Callable[[Progress], None],
+    on_step: Callable[[str], None] = lambda words: None,
 ) -> Outcome:
-    """Search until the budget is spent or `should_stop`; export the best; look at test once."""
+    """Search until the budget is spent or `should_stop`; export the best; look at test once.
+
+    `on_step` is told in words what is done after the search itself.
+    """
     started = time.monotonic()
     timeout = session.definition.budget.timeout_seconds
 
@@ -75,7 +84,10 @@ def run_search(
     with explained(session.url):
         study = begin(session)
         with _rescued(session, study), while_it_exists(study):
-            return _search(session, study, stop, on_progress, started)
+            outcome = _search(session, study, stop, on_progress, started)
+            if session.definition.compare:
+                outcome = _with_baselines(outcome, study, should_stop, on_step)
+            return replace(outcome, seconds=time.monotonic() - started)
 
 
 @contextmanager
@@ -135,3 +147,45 @@ def _assembled(
     except RaretuneError as error:
         print(f"raretune: the ensemble is not made: {error}", file=sys.stderr)
         return None
+
+
+def _with_baselines(
+    outcome: Outcome,
+    study: optuna.Study,
+    should_stop: Callable[[], bool],
+    on_step: Callable[[str], None],
+) -> Outcome:
+    """Hold ordinary models against what was found, and keep with the study what came out."""
+    best = outcome.best
+    if best is None:
+        return outcome
+    try:
+        comparison = compare(
+            outcome.session,
+            _finds(outcome),
+            should_stop=should_stop,
+            on_progress=lambda done, total: on_step(f"{done} of {total} baseline models fitted"),
+        )
+    except StoppedError:
+        print(
+            "the baselines are left out, as the search was stopped; the same command again fits "
+            "them",
+            file=sys.stderr,
+        )
+        return outcome
+    store(study, best.number, comparison)
+    return replace(outcome, comparison=comparison)
+
+
+def _finds(outcome: Outcome) -> dict[str, Find]:
+    """Return the best trial and the ensemble, with scores that their choice does not flatter."""
+    best, checkpoint, corrected = outcome.best, outcome.checkpoint, outcome.corrected
+    finds = {}
+    if best is not None and checkpoint is not None:
+        own = checkpoint.record.validation["macro_f1"]
+        score = own if corrected is None else corrected.value
+        finds[f"trial {best.number}"] = Find(checkpoint, score)
+    if outcome.assembled is not None:
+        ensemble = outcome.assembled.ensemble
+        finds["the ensemble"] = Find(outcome.assembled.checkpoint, ensemble.macro_f1.ensemble)
+    return finds

@@ -48,6 +48,10 @@ class Workspace:
         """Return the folder of the checkpoint of a study's ensemble."""
         return self.folder / study / "ensemble"
 
+    def baselines(self, study: str) -> Path:
+        """Return the folder of what baselines predict of a study's rows."""
+        return self.folder / study / "baselines"
+
     def report(self, study: str) -> Path:
         """Return the file of a study's page."""
         return self.folder / study / "report.html"

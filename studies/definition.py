@@ -127,6 +127,7 @@ class StudyDefinition(Strict):
     workers: Annotated[int, Field(ge=1)]
     ensemble: Annotated[int, Field(ge=0, le=1000)] = 50
     storage: str | None
+    compare: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     table: TableSource
     split: SplitSizes

@@ -123,6 +123,16 @@ Workers = Annotated[
     int | None,
     flag("workers", "How many processes search the study together; 1 by default."),
 ]
+Compare = Annotated[
+    bool | None,
+    typer.Option(
+        "--compare/--no-compare",
+        help="Fit ordinary models too, on the same folds and with thresholds chosen alike, and say "
+        "whether one is better than what was found: logistic regression and gradient boosting of "
+        "scikit-learn, LightGBM and CatBoost where they are installed. By default none is fitted.",
+        show_default=False,
+    ),
+]
 Seed = Annotated[
     int | None,
     flag("seed", "Seed of the split, of the search and of its trials; 0 by default."),

@@ -59,7 +59,7 @@ def search(
         if fork_from is not None:
             _fork(session, fork_from)
         with progress_view(progress_console(), definition.name) as view:
-            outcome = run_search(session, should_stop=interrupt, on_progress=view)
+            outcome = run_search(session, should_stop=interrupt, on_progress=view, on_step=view.at)
     if as_json:
         print(json_text(_as_json(outcome, report_after(outcome))))
     else:
@@ -160,6 +160,7 @@ def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
         else {"number": best.number, "value": best.value, "params": best.params},
         "validation": None if record is None else _validation(outcome, record),
         "test": None if record is None else record.test,
+        "baselines": None if outcome.comparison is None else outcome.comparison.to_json(),
         "checkpoint": None if record is None else str(outcome.session.best_folder),
         "ensemble": _ensemble(outcome),
         "report": None if report is None else str(report),

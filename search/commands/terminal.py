@@ -13,10 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
 
+from search.appraisal.baselines import Comparison, better_sentence, difference_words
 from search.appraisal.corrected import validated_sentence
 from search.appraisal.ensemble import recommendation
 from search.commands.appraise import ensemble_grid, members
 from search.commands.pace import Pace, about
+from search.figures.words import listed
 from search.run import Outcome
 from search.space.objective import in_words
 from search.store.records import ChoiceSummary, TrialRecord, complete, summarise_choices
@@ -44,6 +46,7 @@ class ProgressView:
         self.pace = Pace(self.last_line)
         self.progress: Progress | None = None
         self.live = False
+        self.step = ""
 
     def __call__(self, progress: Progress) -> None:
         """Show how far the search is; what is shown live appears with the next refresh."""
@@ -53,6 +56,14 @@ class ProgressView:
         if not self.live and now - self.last_line >= PLAIN_SECONDS:
             self.last_line = now
             self.print_line()
+
+    def at(self, step: str) -> None:
+        """Show what is done after the search itself, in words."""
+        self.step = step
+        now = time.monotonic()
+        if not self.live and now - self.last_line >= PLAIN_SECONDS:
+            self.last_line = now
+            self.console.print(Text(f"{self.name}: {step}"), soft_wrap=True)
 
     def print_line(self) -> None:
         """Print on one line how far the search is, if it has begun."""
@@ -72,6 +83,8 @@ class ProgressView:
             ProgressBar(progress.total, progress.done, width=min(40, max(4, width - 8))),
             cell(f"{min(share, 1):.0%}"),
         )
+        if self.step:
+            return Group(*map(cell, head), bar, cell(self.step))
         room = self.console.height - len(head) - 4  # the bar, headings, a rest, the cursor's line
         return Group(*map(cell, head), bar, *_members(progress, max(0, room)))
 
@@ -145,6 +158,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     if outcome.checkpoint is None:
         console.print("No trial has ended complete yet; run the same command again to go on.")
         return
+    if better := better_sentence(outcome.comparison):
+        console.print(Text(better), soft_wrap=True)
     console.print(_trials(outcome.records, outcome.session.definition.objective))
     console.print(_remedies(summarise_choices(outcome.records)))
     record = outcome.checkpoint.record
@@ -162,6 +177,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
         )
     if outcome.assembled is not None:
         console.print(ensemble_grid(outcome.assembled.ensemble))
+    if outcome.comparison is not None:
+        console.print(_baselines(outcome.comparison))
     console.print(_verdict(outcome), soft_wrap=True)
 
 
@@ -211,6 +228,27 @@ def _remedies(rows: Sequence[ChoiceSummary]) -> Grid:
         shown = row.parameter
         grid.add_row(name, row.choice, str(row.trials), f"{row.best:.4f}", f"{row.median:.4f}")
     return grid
+
+
+def _baselines(comparison: Comparison) -> Grid:
+    grid = Grid(title="Ordinary models on the same folds and test rows", title_justify="left")
+    grid.add_column("model")
+    for heading in ("validated macro-F1", "test macro-F1", "test AP"):
+        grid.add_column(heading, justify="right")
+    grid.add_column(f"ahead of {listed(list(comparison.found))} by (validated)")
+    for name, found in comparison.found.items():
+        grid.add_row(name, f"{found.validated:.4f}", _known(found.test), _known(found.test_ap), "")
+    for name, (validation, one) in comparison.scored.items():
+        test = (one.test.macro_f1, one.test.macro_average_precision) if one.test else (None, None)
+        ahead = difference_words(one, len(comparison.found) > 1)
+        grid.add_row(name, f"{validation.macro_f1:.4f}", *map(_known, test), ahead)
+    for name, reason in comparison.failed.items():
+        grid.add_row(name, "-", "-", "-", f"failed: {reason}")
+    return grid
+
+
+def _known(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _verdict(outcome: Outcome) -> Text:

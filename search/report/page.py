@@ -9,6 +9,8 @@ from pathlib import Path
 import optuna
 import plotly.graph_objects as go
 
+from search.appraisal import baselines
+from search.appraisal.baselines import Comparison
 from search.evidence.evidence import Evidence, stored
 from search.figures.captioned import CaptionedFigure
 from search.figures.study import evidence_figures, study_figures
@@ -46,22 +48,32 @@ def write_report(
     """
     record = read_study(study)
     exported = record.best is not None and not misfit_of_folder(best_folder, study, record.best)
-    write_whole(path, report_page(record, evidence, best_folder, exported=exported))
+    comparison = None if record.best is None else baselines.stored(study, record.best.number)
+    page = report_page(record, evidence, best_folder, exported=exported, comparison=comparison)
+    write_whole(path, page)
 
 
 def report_page(
-    study: StudyRecord, evidence: Evidence | None, best_folder: Path, *, exported: bool = True
+    study: StudyRecord,
+    evidence: Evidence | None,
+    best_folder: Path,
+    *,
+    exported: bool = True,
+    comparison: Comparison | None = None,
 ) -> str:
     """Return a study's page as HTML; without evidence it tells of the search alone.
 
-    `exported` is whether the best trial's checkpoint lies in `best_folder`.
+    `exported` is whether the best trial's checkpoint lies in `best_folder`, and `comparison` holds
+    baselines against that trial.
     """
     drawn = _figures(study, evidence)
     return render(
         PAGE,
         name=study.name,
         summary=_summary(study, evidence),
-        sections=sections(study, evidence, drawn, best_folder, exported=exported),
+        sections=sections(
+            study, evidence, drawn, best_folder, exported=exported, comparison=comparison
+        ),
         figures=drawn,
     )
 

@@ -1,14 +1,16 @@
 """A report's sections: what each tells, as plain values that the template of its name shows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from search.appraisal.baselines import Comparison, better_sentence
 from search.appraisal.corrected import corrected_macro_f1, validated_sentence
 from search.evidence.evidence import Evidence
 from search.figures.captioned import CaptionedFigure
 from search.figures.words import count
+from search.report.baselines import baseline_rows
 from search.report.diagnoses import group_failures, group_signs
 from search.report.labels import label_content
 from search.report.reproducibility import commands, definition_toml
@@ -43,15 +45,22 @@ def sections(
     best_folder: Path,
     *,
     exported: bool,
+    comparison: Comparison | None = None,
 ) -> dict[str, Section]:
     """Return all sections that have something to tell, by the name of their template.
 
-    `exported` is whether the best trial's checkpoint lies in `best_folder`.
+    `exported` is whether the best trial's checkpoint lies in `best_folder`, and `comparison` holds
+    baselines against that trial.
     """
+    better = better_sentence(comparison)
     found = Section(
         "What was found, and how sure that is", "What was found", _found(study, evidence)
     )
-    content = {"found": found}
+    content = {"found": replace(found, content={**found.content, "better": better})}
+    if comparison is not None:
+        content["baselines"] = Section(
+            "Ordinary models on the same folds", "Ordinary models", baseline_rows(comparison)
+        )
     if evidence is not None:
         labels = [
             label_content(label, figures, evidence.doubts.get(label.label, ""))

@@ -14,6 +14,7 @@ CONFIRMED = "confirmed"  # the best trials over fresh seeds: number, searched, v
 # first part of a name.
 EVIDENCE = "raretune:evidence:"  # "label:0" ... and "rest": a piece of its Evidence, whose it is
 ENSEMBLE = "raretune:ensemble"  # the ensemble of its best trials and what that is worth
+BASELINES = "raretune:baselines"  # ordinary models held against its best trial, and whose that is
 STUDY_NOTE = "raretune_study_note"  # what the study's note was written from, and its SHA-256
 ARTIFACTS = "dashboard:artifacts:"  # TRIAL_ID:ARTIFACT_ID: name and type of a file; null if gone
 NOTE_VERSION = "dashboard:note_ver"  # how often the study's note was written
