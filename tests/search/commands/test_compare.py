@@ -10,7 +10,7 @@ import pytest
 RARETUNE = Path(sys.executable).with_name("raretune")
 WEAK = (
     "[training]\nepochs = 1\n[space]\nbatch_size = [512]\nhidden_dim = [16]\n"
-    "[budget]\ntrials = 2\n[split]\nfolds = 2\n"
+    "[budget]\ntrials = 2\n[split]\nfolds = 3\n"
 )
 
 
