@@ -15,21 +15,23 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from search.reopen import reopen
+from search.session import Session
 from search.store import tables
 from search.store.artifacts import Shelf
 from search.store.complaints import RECOVER, explained, without_password
 from search.store.filesystem import network_file_system
-from search.store.identity import misfit, origin_of, origin_of_number
-from search.store.records import read_records
+from search.store.identity import Origin, misfit, misfit_of_ensemble, origin_of, origin_of_number
+from search.store.records import TrialRecord, read_records
 from search.store.stale import reap, stale
 from search.store.storage import MEMORY, open_storage, storage_file
-from search.verification import fault
+from search.verification import fault, fault_of_ensemble
 from search.workspace import Place, Workspace
 from trainer.checkpoint import Checkpoint, library_versions, load_checkpoint, other_thresholds
 from trainer.errors import CheckpointError, ConfigError, RaretuneError
 from trainer.steps.compiler import build, without_compiler
 
 AGAIN = "run the same search again, which trains the best trial again"
+ENSEMBLE_AGAIN = "make it again with raretune ensemble"
 UNUSED = "it is not used: the next search, or raretune export, trains the trial again"
 LOW_BYTES, SCARCE_BYTES = 2 * 10**9, 2 * 10**8
 
@@ -137,6 +139,7 @@ def _study(storage: BaseStorage, place: Place, *, repair: bool) -> Iterator[Find
             "run raretune doctor --repair, or go on with the search",
         )
     yield from _checkpoint(study, place.best)
+    yield from _ensemble(study, place.ensemble)
     if place.table is not None:
         yield from _scored(study, place)
 
@@ -168,6 +171,31 @@ def _checkpoint(study: optuna.Study, best: Path) -> Iterator[Finding]:
     yield from _versions(best, checkpoint)
 
 
+def _ensemble(study: optuna.Study, folder: Path) -> Iterator[Finding]:
+    """Look at what an ensemble's checkpoint says of itself."""
+    if not folder.exists():
+        return
+    try:
+        record = load_checkpoint(folder).record
+        wrong = misfit_of_ensemble(record, _origins(study))
+    except CheckpointError as error:
+        yield Finding("error", str(error), ENSEMBLE_AGAIN)
+        return
+    name = study.study_name
+    if wrong:
+        told = f"{folder} is not of study {name!r} as it is: {wrong}"
+        yield Finding("error", told, ENSEMBLE_AGAIN)
+        return
+    members = len(record.members)
+    yield Finding("ok", f"study {name!r}: {folder} opens and is an ensemble of {members} trials")
+
+
+def _origins(study: optuna.Study) -> dict[int, Origin]:
+    """Return what the database says of each complete trial, by its number."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return {trial.number: origin_of_number(study, trial.number) for trial in done}
+
+
 def _scored(study: optuna.Study, place: Place) -> Iterator[Finding]:
     """Score every kept checkpoint of a study that was searched on a table."""
     try:
@@ -183,16 +211,17 @@ def _scored(study: optuna.Study, place: Place) -> Iterator[Finding]:
     kept = {f"the kept checkpoint of trial {n}": partial(shelf.fetch, trials[n]) for n in records}
     if place.best.exists():
         kept[str(place.best)] = partial(load_checkpoint, place.best)
+    if place.ensemble.exists():
+        kept[str(place.ensemble)] = partial(load_checkpoint, place.ensemble)
     for what, fetch in kept.items():
         try:
             checkpoint = fetch()
             if checkpoint is None:
                 continue
-            number = int((checkpoint.record.trial or {}).get("number", -1))
-            wrong = f"trial {number} has not ended"
-            if number in records:
-                origin = origin_of(study, records[number])
-                wrong = fault(checkpoint, session, records[number], origin)
+            if what == str(place.ensemble):
+                wrong = fault_of_ensemble(checkpoint, session, records, _origins(study))
+            else:
+                wrong = _fault(checkpoint, session, study, records)
         except CheckpointError as error:
             wrong = str(error)
         right += not wrong
@@ -200,6 +229,19 @@ def _scored(study: optuna.Study, place: Place) -> Iterator[Finding]:
             yield Finding("error", f"study {place.name!r}: {what} is wrong: {wrong}", UNUSED)
     words = f"study {place.name!r}: {right} kept checkpoints score as the study says"
     yield Finding("ok", words)
+
+
+def _fault(
+    checkpoint: Checkpoint,
+    session: Session,
+    study: optuna.Study,
+    records: Mapping[int, TrialRecord],
+) -> str:
+    """Say why a checkpoint is not that of the trial that it names; "" if it is."""
+    number = int((checkpoint.record.trial or {}).get("number", -1))
+    if number not in records:
+        return f"trial {number} has not ended"
+    return fault(checkpoint, session, records[number], origin_of(study, records[number]))
 
 
 def _versions(best: Path, checkpoint: Checkpoint) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ from trainer.scores.ensemble import (
 )
 from trainer.scores.evaluation import evaluate, threshold_tensor
 from trainer.scores.metrics import count_decisions
+from trainer.stack.tensors import CROSS_FITTING_FOLDS
 
 RUNS_AT_ONCE = 8  # in full precision, so that memory stays small
 LEAST = 2  # candidates, without which there is nothing to choose
@@ -127,9 +128,10 @@ def _apart_from_its_rows(
 
     def best_of(rows: Tensor) -> int:
         groups = None if data.groups is None else data.groups[rows.numpy()]
-        part = replace(
-            data, folds=(), y_validation=labels[rows], cross_fold=cross_fold[rows], groups=groups
-        )
+        dealt = cross_fold[rows]
+        if len(torch.unique(dealt)) == 1:  # of two, which leaves none to fit thresholds on
+            dealt = torch.arange(len(rows)) % CROSS_FITTING_FOLDS
+        part = replace(data, folds=(), y_validation=labels[rows], cross_fold=dealt, groups=groups)
         values: list[float] = []
         for some in torch.split(probabilities[:, rows], RUNS_AT_ONCE):
             losses = torch.zeros(len(some), dtype=torch.float64)

@@ -11,6 +11,8 @@ import plotly.graph_objects as go
 
 from search.appraisal import baselines
 from search.appraisal.baselines import Comparison
+from search.appraisal.ensemble import Ensemble
+from search.appraisal.ensemble import stored as ensemble_of
 from search.evidence.evidence import Evidence, stored
 from search.figures.captioned import CaptionedFigure
 from search.figures.study import evidence_figures, study_figures
@@ -49,7 +51,15 @@ def write_report(
     record = read_study(study)
     exported = record.best is not None and not misfit_of_folder(best_folder, study, record.best)
     comparison = None if record.best is None else baselines.stored(study, record.best.number)
-    page = report_page(record, evidence, best_folder, exported=exported, comparison=comparison)
+    ensemble = ensemble_of(study, record.trials)
+    page = report_page(
+        record,
+        evidence,
+        best_folder,
+        exported=exported,
+        comparison=comparison,
+        ensemble=ensemble,
+    )
     write_whole(path, page)
 
 
@@ -60,6 +70,7 @@ def report_page(
     *,
     exported: bool = True,
     comparison: Comparison | None = None,
+    ensemble: Ensemble | None = None,
 ) -> str:
     """Return a study's page as HTML; without evidence it tells of the search alone.
 
@@ -72,7 +83,13 @@ def report_page(
         name=study.name,
         summary=_summary(study, evidence),
         sections=sections(
-            study, evidence, drawn, best_folder, exported=exported, comparison=comparison
+            study,
+            evidence,
+            drawn,
+            best_folder,
+            exported=exported,
+            comparison=comparison,
+            ensemble=ensemble,
         ),
         figures=drawn,
     )

@@ -7,11 +7,13 @@ from typing import Any
 
 from search.appraisal.baselines import Comparison, better_sentence
 from search.appraisal.corrected import corrected_macro_f1, validated_sentence
+from search.appraisal.ensemble import Ensemble
 from search.evidence.evidence import Evidence
 from search.figures.captioned import CaptionedFigure
 from search.figures.words import count
 from search.report.baselines import baseline_rows
 from search.report.diagnoses import group_failures, group_signs
+from search.report.ensemble import ensemble_content
 from search.report.labels import label_content
 from search.report.reproducibility import commands, definition_toml
 from search.report.verdict import compared, confirmation, remedy_words, verdict, warnings
@@ -46,6 +48,7 @@ def sections(
     *,
     exported: bool,
     comparison: Comparison | None = None,
+    ensemble: Ensemble | None = None,
 ) -> dict[str, Section]:
     """Return all sections that have something to tell, by the name of their template.
 
@@ -60,6 +63,12 @@ def sections(
     if comparison is not None:
         content["baselines"] = Section(
             "Ordinary models on the same folds", "Ordinary models", baseline_rows(comparison)
+        )
+    if ensemble is not None:
+        content["ensemble"] = Section(
+            "The best trial or an ensemble",
+            "Ensemble",
+            ensemble_content(study, ensemble, best_folder),
         )
     if evidence is not None:
         labels = [
