@@ -32,7 +32,7 @@ from trainer.scores.ensemble import (
     gain,
     weighted_mean,
 )
-from trainer.scores.evaluation import evaluate, threshold_tensor
+from trainer.scores.evaluation import Evaluation, evaluate, threshold_tensor
 from trainer.scores.metrics import count_decisions
 from trainer.stack.tensors import CROSS_FITTING_FOLDS
 
@@ -157,11 +157,8 @@ def _checkpoint(
     """Return the ensemble's checkpoint, its validated scores of rows that did not choose it."""
     experiment, configs = session.experiment, [_config(one) for one in members]
     data, first = experiment.data, members[0]
-    labels = data.y_validation.cpu()
     chosen = fit_thresholds(held_out, data, configs[0])
-    counts = count_decisions(fitted.decisions[:1], labels)
-    cuts = threshold_tensor(chosen.thresholds, data.labels)
-    evaluation = evaluate(fitted.probabilities[0], labels, cuts, data.labels, counts=counts)
+    evaluation = _evaluation(session, held_out, chosen.thresholds, fitted)
     made = make_checkpoint(
         experiment,
         TrainResult(
@@ -197,6 +194,34 @@ def _checkpoint(
         networks=tuple(network for of_fold in folds for network in of_fold),
     )
     return finished(whole, experiment, held_out)
+
+
+def _evaluation(
+    session: Session,
+    held_out: Tensor,
+    thresholds: dict[str, float],
+    fitted: CrossFittedChoice,
+) -> Evaluation:
+    """Score the ensemble by decisions and ranks of rows that did not choose it.
+
+    Brier score and calibration error are those of the mean itself, which these rows chose.
+    """
+    data = session.experiment.data
+    labels, cuts = data.y_validation.cpu(), threshold_tensor(thresholds, data.labels)
+    counts = count_decisions(fitted.decisions[:1], labels)
+    ranked = evaluate(fitted.ranks[0], labels, cuts, data.labels, counts=counts)
+    whole = evaluate(held_out, labels, cuts, data.labels, counts=counts)
+    return replace(
+        ranked,
+        labels={
+            name: replace(
+                one,
+                brier=whole.labels[name].brier,
+                calibration_error=whole.labels[name].calibration_error,
+            )
+            for name, one in ranked.labels.items()
+        },
+    )
 
 
 def _config(one: Candidate) -> TrainConfig:

@@ -98,12 +98,13 @@ def _macro_average_precision(total: Tensor, added: Tensor, places: Sequence[np.n
 class CrossFittedChoice:
     """An ensemble and the best run, both chosen anew for each cross-fold on the other ones' rows.
 
-    Shapes (V rows, L labels): probabilities (2, V, L) float32 and decisions (2, V, L) bool, of the
-    ensemble and of the best run. Each row's are by a choice, and at thresholds, that it had no part
-    in.
+    Shapes (V rows, L labels): ranks (2, V, L) float32 in [0, 1) and decisions (2, V, L) bool, of
+    the ensemble and of the best run. Each row's are by a choice, and at thresholds, that it had no
+    part in. A rank is the share of its cross-fold's rows that are less probable: probabilities of
+    different ensembles can't be compared, and their ranks can.
     """
 
-    probabilities: Tensor
+    ranks: Tensor
     decisions: Tensor
 
 
@@ -125,7 +126,7 @@ def cross_fitted_choice(
     Shapes (T runs, V rows, L labels): probabilities (T, V, L), labels (V, L) 0 or 1, cross_fold
     (V,) int64.
     """
-    found = torch.zeros(2, *labels.shape)
+    ranks = torch.zeros(2, *labels.shape)
     decided = torch.zeros(2, *labels.shape, dtype=torch.bool)
     for fold in torch.unique(cross_fold):
         own, others = (cross_fold == fold).nonzero()[:, 0], (cross_fold != fold).nonzero()[:, 0]
@@ -134,9 +135,16 @@ def cross_fitted_choice(
         best = best_of(others)
         for k, runs in enumerate((chosen, Chosen((best,), (1.0,)))):
             ranking = rank(runs.mean(there)[None], labels[others])
-            found[k, own] = runs.mean(probabilities[:, own])
-            decided[k, own] = found[k, own] >= thresholds(ranking)[0]
-    return CrossFittedChoice(found, decided)
+            found = runs.mean(probabilities[:, own])
+            ranks[k, own] = _ranks(found)
+            decided[k, own] = found >= thresholds(ranking)[0]
+    return CrossFittedChoice(ranks, decided)
+
+
+def _ranks(probabilities: Tensor) -> Tensor:
+    """Return for each row and label (B, L) the share of the rows that are less probable."""
+    of_labels = probabilities.T.contiguous()
+    return torch.searchsorted(of_labels.sort().values, of_labels).T / len(probabilities)
 
 
 @dataclass(frozen=True)
@@ -178,7 +186,7 @@ def _of_precision(
     fitted: CrossFittedChoice, labels: Tensor, groups: np.ndarray | None
 ) -> Difference:
     resamples = Resamples(labels, groups)
-    drawn = [resamples.average_precision(one)[0].nanmean(dim=1) for one in fitted.probabilities]
-    own, best = average_precision(rank(fitted.probabilities, labels)).mean(dim=1).tolist()
+    drawn = [resamples.average_precision(one)[0].nanmean(dim=1) for one in fitted.ranks]
+    own, best = average_precision(rank(fitted.ranks, labels)).mean(dim=1).tolist()
     (interval,) = intervals((drawn[0] - drawn[1])[None])
     return Difference(own, best, own - best, interval)

@@ -111,7 +111,7 @@ def test_rows_are_decided_by_choices_that_they_had_no_part_in():
     changed[folds == 2] = 1 - changed[folds == 2]
     before, after = fitted(y), fitted(changed)
     own = folds == 2
-    assert torch.equal(before.probabilities[:, own], after.probabilities[:, own])
+    assert torch.equal(before.ranks[:, own], after.ranks[:, own])
     assert torch.equal(before.decisions[:, own], after.decisions[:, own])
     assert not torch.equal(before.decisions, after.decisions)
 
@@ -170,3 +170,13 @@ def test_every_round_counts_once(monkeypatch):
     probabilities, y = simulated(9, 200, seed=8)
     choose(probabilities, y, picks=20, members=1)
     assert next(asked) == 9 + 19
+
+
+def test_the_average_precision_of_runs_of_other_scales_is_that_of_their_ranks():
+    """Ensembles of different folds differ in scale; pooled as they are, they would rank badly."""
+    probabilities, y = simulated(3, 3000, seed=9)
+    scaled = torch.stack([probabilities[0], probabilities[0] / 50])
+    folds = torch.arange(3000) % 2
+    fitted = cross_fitted_choice(scaled, y, folds, F1, lambda rows: int(rows[0]), picks=1)
+    expected = macro_precision(probabilities[0], y)
+    assert gain(fitted, y, None).average_precision.best == pytest.approx(expected, rel=0.05)
