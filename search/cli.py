@@ -10,6 +10,7 @@ from search.commands.options import (
     Action,
     AsCsv,
     Bundled,
+    Certify,
     Compare,
     CsvOutput,
     Definition,
@@ -35,6 +36,7 @@ from search.commands.options import (
     Seed,
     Seeds,
     SeedsEach,
+    SeedsOfBoth,
     Set,
     Size,
     Stack,
@@ -96,6 +98,7 @@ def search(
     storage: Storage = None,
     name: Name = None,
     fork: Fork = None,
+    certify: Certify = None,
     workspace: Folder = RUNS,
     device: Device = "auto",
     json: Json = False,
@@ -149,6 +152,7 @@ def search(
         overrides,
         assignments=assignments or [],
         fork_from=fork,
+        certify=certify,
         workspace=Workspace(workspace),
         storage=storage,
         device=device,
@@ -225,6 +229,28 @@ def ensemble(
     from search.commands.appraise import ensemble as run
 
     run(Place(study, Workspace(workspace), storage, csv, device), size=size, as_json=json)
+
+
+@app.command()
+def certify(
+    study: Study,
+    trial: Trial = "best",
+    seeds: SeedsOfBoth = 3,
+    csv: Moved = None,
+    workspace: Folder = RUNS,
+    storage: Storage = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Say what each remedy of a trial is worth.
+
+    The trial's settings are trained with new seeds, with each of its remedies and without, and
+    their scores are compared on the rows held out. That of the best trial is shown by report and
+    best from then on.
+    """
+    from search.commands.appraise import certify as run
+
+    run(Place(study, Workspace(workspace), storage, csv, device), trial, seeds=seeds, as_json=json)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from trainer.data.split import Split
 from trainer.data.table import Table
 from trainer.experiment import Experiment
 from trainer.loop.fit import fit
-from trainer.stack.tensors import one_fold
+from trainer.stack.tensors import TrainingData, one_fold
 
 AUTO_FOLDS = 5
 ENOUGH_POSITIVES = 500  # of the rarest label in one validation part
@@ -48,12 +48,8 @@ def by_time(experiment: Experiment, budget: Budget, workers: int) -> Choice | No
     """
     if not budget.timeout_seconds:
         return None
-    data = one_fold(experiment.data, 0)
-    quick = TrainConfig(epochs=1)
-    fit(data, [quick])  # the first time, steps may have to be compiled
-    started = time.perf_counter()
-    fit(data, [quick])
-    a_trial = (time.perf_counter() - started) * len(experiment.folds) * EPOCHS_A_TRIAL
+    an_epoch = seconds_an_epoch(experiment.data, TrainConfig())
+    a_trial = an_epoch * EPOCHS_A_TRIAL
     trials = int(budget.timeout_seconds * workers / a_trial)
     if trials >= LEAST_TRIALS:
         return None
@@ -63,3 +59,12 @@ def by_time(experiment: Experiment, budget: Budget, workers: int) -> Choice | No
         f"Trials are scored on one validation part: {budget.timeout_seconds:g} s allow {allowed} "
         f"on {experiment.settings.folds} folds, too few to search with.",
     )
+
+
+def seconds_an_epoch(data: TrainingData, config: TrainConfig) -> float:
+    """Return about how long an epoch of one run takes: it is trained on the first fold to tell."""
+    first, quick = one_fold(data, 0), config.model_copy(update={"epochs": 1})
+    fit(first, [quick])  # the first time, steps may have to be compiled
+    started = time.perf_counter()
+    fit(first, [quick])
+    return (time.perf_counter() - started) * len(data.folds)

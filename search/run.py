@@ -10,6 +10,7 @@ import optuna
 
 from search.appraisal.assemble import LEAST, Assembled, make_ensemble
 from search.appraisal.baselines import Comparison, store
+from search.appraisal.certifying import NOT_CERTIFIED, Certified, certify_after
 from search.appraisal.comparing import Find, compare
 from search.appraisal.corrected import corrected_macro_f1
 from search.appraisal.fitting import StoppedError
@@ -37,7 +38,8 @@ class Outcome:
     """What a search found. `checkpoint` is None if no trial ended complete.
 
     `assembled` is the ensemble of its best trials, None if there is none. `comparison` has the
-    baselines, if they were asked for and nobody ended the search before.
+    baselines, if they were asked for and nobody ended the search before. `certified` is what the
+    best trial's remedies are worth.
 
     `unfinished` is whether trials of the budget are left; `gave_up` says why the search ended
     before, if it did so by itself.
@@ -51,6 +53,7 @@ class Outcome:
     gave_up: str
     assembled: Assembled | None = None
     comparison: Comparison | None = None
+    certified: Certified = NOT_CERTIFIED
 
     @property
     def corrected(self) -> Corrected | None:
@@ -70,10 +73,12 @@ def run_search(
     should_stop: Callable[[], bool],
     on_progress: Callable[[Progress], None],
     on_step: Callable[[str], None] = lambda words: None,
+    certify: bool | None = None,
 ) -> Outcome:
     """Search until the budget is spent or `should_stop`; export the best; look at test once.
 
-    `on_step` is told in words what is done after the search itself.
+    `on_step` is told in words what is done after the search itself. `certify` is whether to say
+    what each remedy is worth; None does so where it is soon done.
     """
     started = time.monotonic()
     timeout = session.definition.budget.timeout_seconds
@@ -87,7 +92,16 @@ def run_search(
             outcome = _search(session, study, stop, on_progress, started)
             if session.definition.compare:
                 outcome = _with_baselines(outcome, study, should_stop, on_step)
-            return replace(outcome, seconds=time.monotonic() - started)
+            certified = certify_after(
+                session,
+                study,
+                outcome.records,
+                wanted=certify,
+                should_stop=should_stop,
+                on_step=on_step,
+            )
+            annotate(study, session.workspace.folder, session.url)
+            return replace(outcome, certified=certified, seconds=time.monotonic() - started)
 
 
 @contextmanager
@@ -124,7 +138,6 @@ def _search(
     shelf = Shelf(study, session.shelf_folder)
     checkpoint = export_best(session, study, shelf)
     assembled = None if checkpoint is None else _assembled(session, study, shelf, checkpoint)
-    annotate(study, session.workspace.folder, session.url)
     return Outcome(
         session=session,
         records=read_records(study),

@@ -1,23 +1,32 @@
-"""`raretune ensemble`: an ensemble of a study's best trials, made anew and printed."""
+"""`raretune ensemble` and `certify`: what a study's best trials are together, what remedies do."""
 
 import shlex
+import time
 
 from rich.table import Table as Grid
 from rich.text import Text
 
+from search.appraisal.ablation import certify as certify_trial
 from search.appraisal.assemble import LEAST, make_ensemble
+from search.appraisal.certificate import Certificate, interval_words, keep, told
 from search.appraisal.ensemble import Ensemble, recommendation, to_json
-from search.commands.retrain import check_count
+from search.commands.retrain import MOST, check_count
+from search.commands.trials import pick
 from search.export import export_best
 from search.reopen import reopen
+from search.space.objective import in_words
 from search.store.artifacts import Shelf
+from search.store.records import TrialRecord, read_records
 from search.workspace import Place
 from trainer.checkpoint import json_text
 from trainer.commands.device import one_thread
-from trainer.commands.terminal import result_console
+from trainer.commands.interrupt import interruptible
+from trainer.commands.terminal import progress_console, result_console
 from trainer.errors import ConfigError
+from trainer.wording import remedy
 
 DEFAULT_TRIALS = 50
+SECONDS = 5.0  # between two lines of progress
 
 
 @one_thread()
@@ -82,4 +91,57 @@ def ensemble_grid(found: Ensemble) -> Grid:
         of_test = (None, None) if test is None else (test.macro_f1, test.average_precision)
         numbers = ["-" if one is None else f"{one:.4f}" for one in (*validated, *of_test)]
         grid.add_row(name, *numbers)
+    return grid
+
+
+@one_thread()
+def certify(place: Place, trial: str, *, seeds: int, as_json: bool) -> None:
+    """Train a trial's settings with each remedy and without, and print what each is worth."""
+    if not 2 <= seeds <= MOST:
+        raise ConfigError(f"--seeds must be from 2 to {MOST}, got {seeds}")
+    study, session = reopen(place, writable=True)
+    records = read_records(study)
+    record = pick(records, trial)
+    if record.epochs < 1:
+        raise ConfigError(
+            f"trial {record.number} never trained ({record.state}); name another one with --trial"
+        )
+    console, shown = progress_console(), time.monotonic()
+
+    def show(ended: int, runs: int) -> None:
+        nonlocal shown
+        if ended == runs or time.monotonic() - shown >= SECONDS:
+            shown = time.monotonic()
+            console.print(Text(f"{place.name}: {ended}/{runs} runs trained"), soft_wrap=True)
+
+    with interruptible() as interrupt:
+        console.print(Text(_announced(record, seeds)), soft_wrap=True)
+        made = certify_trial(session, record, seeds=seeds, should_stop=interrupt, on_run=show)
+    if record == pick(records, "best"):
+        keep(study, record, made)
+    if as_json:
+        print(json_text(made.to_json()))
+        return
+    results = result_console()
+    if made.remedies:
+        results.print(_grid(made))
+    results.print(Text(made.verdict), soft_wrap=True)
+
+
+def _announced(record: TrialRecord, seeds: int) -> str:
+    return (
+        f"training the settings of trial {record.number} ({remedy(record.config)}) with {seeds} "
+        "new seeds, and without each of its remedies"
+    )
+
+
+def _grid(certificate: Certificate) -> Grid:
+    title = (
+        f"Trial {certificate.trial} with each remedy and without, over {certificate.seeds} seeds"
+    )
+    grid = Grid(title=Text(title), title_justify="left")
+    for heading in ("remedy", in_words(certificate.objective), "95 % interval", "verdict"):
+        grid.add_column(heading)
+    for one in certificate.remedies:
+        grid.add_row(one.remedy, f"{one.difference:+.4f}", interval_words(one), told(one))
     return grid

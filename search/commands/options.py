@@ -192,6 +192,23 @@ Size = Annotated[
         "At most 8 different trials are picked.",
     ),
 ]
+SeedsOfBoth = Annotated[
+    int,
+    flag(
+        "seeds",
+        "How many new seeds to train with, with each remedy and without; 3 by default, at least 2.",
+    ),
+]
+Certify = Annotated[
+    bool | None,
+    typer.Option(
+        "--certify/--no-certify",
+        help="Say at the end what each remedy of the best trial is worth: its settings are trained "
+        "with new seeds, with the remedy and without. By default this is done if it is expected "
+        "to take less than a tenth of the search's time.",
+        show_default=False,
+    ),
+]
 AsCsv = Annotated[bool, flag("csv", "Print CSV, which is the default; excludes --json.")]
 Page = Annotated[
     Path | None,

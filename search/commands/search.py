@@ -42,6 +42,7 @@ def search(
     fork_from: str | None,
     workspace: Workspace,
     storage: str | None,
+    certify: bool | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -59,7 +60,13 @@ def search(
         if fork_from is not None:
             _fork(session, fork_from)
         with progress_view(progress_console(), definition.name) as view:
-            outcome = run_search(session, should_stop=interrupt, on_progress=view, on_step=view.at)
+            outcome = run_search(
+                session,
+                should_stop=interrupt,
+                on_progress=view,
+                on_step=view.at,
+                certify=certify,
+            )
     if as_json:
         print(json_text(_as_json(outcome, report_after(outcome))))
     else:
@@ -151,6 +158,7 @@ def _ensemble(outcome: Outcome) -> dict[str, Any] | None:
 def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
     best, checkpoint = outcome.best, outcome.checkpoint
     record = None if checkpoint is None else checkpoint.record
+    certificate = outcome.certified.certificate
     return {
         "study": outcome.session.definition.name,
         "storage": without_password(outcome.session.url),
@@ -161,6 +169,7 @@ def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
         "validation": None if record is None else _validation(outcome, record),
         "test": None if record is None else record.test,
         "baselines": None if outcome.comparison is None else outcome.comparison.to_json(),
+        "certificate": None if certificate is None else certificate.to_json(),
         "checkpoint": None if record is None else str(outcome.session.best_folder),
         "ensemble": _ensemble(outcome),
         "report": None if report is None else str(report),

@@ -18,6 +18,7 @@ from search.appraisal.corrected import validated_sentence
 from search.appraisal.ensemble import recommendation
 from search.commands.appraise import ensemble_grid, members
 from search.commands.pace import Pace, about
+from search.dashboard.notes import location_options
 from search.figures.words import listed
 from search.run import Outcome
 from search.space.objective import in_words
@@ -251,11 +252,26 @@ def _known(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
+def _certified(outcome: Outcome) -> list[str]:
+    """Return what each remedy is worth, in words, or why that is left out."""
+    certificate, left_out = outcome.certified
+    if certificate is not None:
+        return [certificate.verdict]
+    if not left_out:
+        return []
+    session = outcome.session
+    where = location_options(session.workspace.folder, session.url)
+    return [
+        f"What each remedy is worth was left out: {left_out}. "
+        f"raretune certify {shlex.quote(session.definition.name)}{where} says it."
+    ]
+
+
 def _verdict(outcome: Outcome) -> Text:
     if outcome.checkpoint is None or outcome.best is None:
         raise ValueError("an outcome without a best trial has no verdict")
     best, record, folder = outcome.best, outcome.checkpoint.record, outcome.session.best_folder
-    lines, objective = [], in_words(outcome.session.definition.objective)
+    lines, objective = _certified(outcome), in_words(outcome.session.definition.objective)
     if record.test is not None:
         macro = record.test["intervals"]["macro"]["f1"]
         lines.append(f"{score_sentence('Test', record.test['macro_f1'], macro)}.")

@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from rich.text import Text
 
+from search.appraisal.certificate import kept
 from search.appraisal.ensemble import recommendation, stored, to_json
 from search.reopen import open_study_at, stored_definition
 from search.report.verdict import confirmation
@@ -60,6 +61,7 @@ def best(place: Place, *, as_json: bool) -> None:
     study = read_study(opened)
     record, ensemble = pick(study.trials, "best"), stored(opened, study.trials)
     test = None if ensemble is None or ensemble.test is None else ensemble.test.model_dump()
+    certificate = kept(opened, record)
     is_there = place.best.exists() and not warn_of_another(place.best, opened, record)
     found = {
         "study": place.name,
@@ -71,6 +73,7 @@ def best(place: Place, *, as_json: bool) -> None:
         "checkpoint": str(place.best) if is_there else None,
         "confirmed": [asdict(one) for one in study.confirmed],
         "ensemble": None if ensemble is None else to_json(ensemble, test, place.ensemble),
+        "certificate": None if certificate is None else certificate.to_json(),
     }
     if as_json:
         print(json_text(found))
@@ -78,6 +81,8 @@ def best(place: Place, *, as_json: bool) -> None:
     first = f"trial {record.number} of {place.name}: {record.value:.4f}"
     lines = [f"{first} in epoch {record.best_epoch}"]
     lines += [f"  {key} = {value}" for key, value in record.params.items()]
+    if certificate is not None:
+        lines.append(certificate.verdict)
     if study.confirmed:
         lines.append(confirmation(study.confirmed, record, in_words(study.objective)))
     if ensemble is not None:

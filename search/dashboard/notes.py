@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 import plotly.graph_objects as go
 
+from search.appraisal.certificate import Certificate, kept
 from search.appraisal.corrected import corrected_macro_f1, validated_sentence
 from search.evidence.evidence import Evidence, stored
 from search.figures.captioned import CaptionedFigure
@@ -67,8 +68,11 @@ def annotate(study: optuna.Study, workspace: Path, url: str) -> None:
     source: list[Any] = [len(record.trials), None if evidence is None else evidence.trial]
     if record.best is not None:
         source += origin_of(study, record.best)
+    certificate = kept(study, record.best)
+    if certificate is not None:
+        source.append(certificate.verdict)
     if new or _mark(there).get("source") != source:
-        note = study_note(record, evidence, options)
+        note = study_note(record, evidence, options, certificate)
         new |= _study_note(there, note, source)
         new |= _figures(there, record)
         set_study_attributes(study, new)
@@ -159,12 +163,19 @@ def _mark(there: Mapping[str, Any]) -> dict[str, Any]:
     return dict(mark) if isinstance(mark, Mapping) else {}
 
 
-def study_note(study: StudyRecord, evidence: Evidence | None, options: str) -> str:
+def study_note(
+    study: StudyRecord,
+    evidence: Evidence | None,
+    options: str,
+    certificate: Certificate | None = None,
+) -> str:
     """Return a study's note: what it found, once that is known, its table, its split, what next."""
     definition, score = study.definition or {}, in_words(study.objective)
     name = shlex.quote(study.name)
     parts = [_plain(definition["description"])] if definition["description"] else []
     if evidence is not None and study.best is not None:
+        if certificate is not None:
+            parts.append(f"**{_plain(certificate.verdict)}**")
         parts.append(f"**{_plain(verdict(evidence, study.best))}**")
         corrected, trials = corrected_macro_f1(study.trials), len(study.trials)
         told = validated_sentence(evidence.validated, corrected, trials, score)

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from search.appraisal import baselines
 from search.appraisal.baselines import Comparison
+from search.appraisal.certificate import Certificate, kept
 from search.appraisal.ensemble import Ensemble
 from search.appraisal.ensemble import stored as ensemble_of
 from search.evidence.evidence import Evidence, stored
@@ -59,6 +60,7 @@ def write_report(
         exported=exported,
         comparison=comparison,
         ensemble=ensemble,
+        certificate=kept(study, record.best),
     )
     write_whole(path, page)
 
@@ -71,11 +73,12 @@ def report_page(
     exported: bool = True,
     comparison: Comparison | None = None,
     ensemble: Ensemble | None = None,
+    certificate: Certificate | None = None,
 ) -> str:
     """Return a study's page as HTML; without evidence it tells of the search alone.
 
-    `exported` is whether the best trial's checkpoint lies in `best_folder`, and `comparison` holds
-    baselines against that trial.
+    `exported` is whether the best trial's checkpoint lies in `best_folder`; `comparison` holds
+    baselines against that trial, and `certificate` is what its remedies are worth.
     """
     drawn = _figures(study, evidence)
     return render(
@@ -90,6 +93,7 @@ def report_page(
             exported=exported,
             comparison=comparison,
             ensemble=ensemble,
+            certificate=certificate,
         ),
         figures=drawn,
     )

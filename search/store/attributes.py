@@ -8,6 +8,7 @@ something else. All values are JSON.
 DEFINITION = "raretune_definition"  # its StudyDefinition, the table's path absolute, no storage URL
 IDENTITY = "raretune_id"  # a UUID of its own, from when it was made
 FINGERPRINT = "raretune_fingerprint"  # the parts of the definition that decide what a value means
+CERTIFICATE = "certificate"  # what each remedy of the best trial is worth, and whose it is
 CONFIRMED = "confirmed"  # the best trials over fresh seeds: number, searched, values, mean, spread
 
 # A study's system attributes, where optuna-dashboard keeps its own; those that end in ":" are the

@@ -15,7 +15,7 @@ from studies.definition import LABEL_OBJECTIVE
 from trainer.loop.fit import EpochReport, TrainResult
 from trainer.loop.validation import cross_fitted_decisions
 from trainer.scores.metrics import Counts
-from trainer.scores.selection import LabelScore, Resamples
+from trainer.scores.selection import RESAMPLES, LabelScore, Resamples
 from trainer.stack.tensors import TrainingData
 
 LABEL_SCORES: dict[str, LabelScore] = {
@@ -47,8 +47,8 @@ class Drawn(NamedTuple):
 class ResampledScores:
     """Scores results of one table by an objective, on the same draws of its held-out rows."""
 
-    def __init__(self, data: TrainingData, objective: str) -> None:
-        self.data, self.objective = data, objective
+    def __init__(self, data: TrainingData, objective: str, *, resamples: int = RESAMPLES) -> None:
+        self.data, self.objective, self.resamples = data, objective, resamples
 
     @cached_property
     def _labels(self) -> Tensor:
@@ -56,7 +56,7 @@ class ResampledScores:
 
     @cached_property
     def _resamples(self) -> Resamples:
-        return Resamples(self._labels, self.data.groups)
+        return Resamples(self._labels, self.data.groups, resamples=self.resamples)
 
     @property
     def may_choose_epochs(self) -> bool:
