@@ -57,7 +57,16 @@ from search.workspace import Place, Workspace
 from trainer.commands.cli import COMMANDS
 from trainer.commands.entry import make_app, run_app
 from trainer.commands.options import Device, Drop, Group, Id, Json, Labels, Sequence
-from trainer.commands.tables.options import Category, Date, Decimal, Missing, Thousands
+from trainer.commands.tables.options import (
+    Category,
+    Date,
+    Decimal,
+    Encoding,
+    Missing,
+    Separator,
+    Sheet,
+    Thousands,
+)
 from trainer.errors import ConfigError
 
 app = make_app("raretune", "Find the remedy for severe class imbalance that works on your table.")
@@ -80,6 +89,9 @@ def search(
     missing: Missing = None,
     decimal: Decimal = None,
     thousands: Thousands = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
+    sheet: Sheet = None,
     val_size: ValSize = None,
     test_size: TestSize = None,
     folds: Folds = None,
@@ -127,6 +139,9 @@ def search(
         "missing": missing,
         "decimal": decimal,
         "thousands": thousands,
+        "separator": "\t" if separator == r"\t" else separator,
+        "encoding": encoding,
+        "sheet": sheet,
     }
     overrides: dict[str, Any] = {
         "name": name,

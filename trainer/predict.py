@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import Checkpoint, Network
+from trainer.data.cells.dialect import Dialect
 from trainer.data.formats import format_of, write_tables
 from trainer.data.reading import stream_arrow, to_frame
 from trainer.data.table import with_date_parts
@@ -89,13 +90,15 @@ def predict_file(
     output: Path,
     id_columns: Sequence[str] | None = None,
     say: Callable[[str], None] = lambda sentence: None,
+    dialect: Dialect | None = None,
 ) -> int:
     """Write LABEL_probability and LABEL_positive of each row of `path`; return N.
 
     The ending of `output` says whether as CSV or Parquet; it appears whole or not at all.
     `id_columns` are copied in front; by default those of the training table that the file has.
     Columns unknown to the checkpoint are ignored. `say` gets a sentence for each text column with
-    values that were not seen in training. Raises TableError if a column is missing or unusable or
+    values that were not seen in training. `dialect` says how the file is written, by default as the
+    training table was. Raises TableError if a column is missing or unusable or
     the ending is another, RaretuneError if the output can't be written.
     """
     if path.resolve() == output.resolve():
@@ -105,7 +108,13 @@ def predict_file(
     unseen: list[Unseen] = []
 
     def predictions() -> Iterator[pa.Table]:
-        for table, found in _predictions(checkpoint, path, wanted, required=id_columns is not None):
+        for table, found in _predictions(
+            checkpoint,
+            path,
+            dialect or checkpoint.record.dialect,
+            wanted,
+            required=id_columns is not None,
+        ):
             unseen[:] = together(unseen, found) if unseen else found
             yield table
 
@@ -131,7 +140,12 @@ def _check_names(labels: Sequence[str], id_columns: Sequence[str]) -> None:
 
 
 def _predictions(
-    checkpoint: Checkpoint, path: Path, id_columns: Sequence[str], *, required: bool
+    checkpoint: Checkpoint,
+    path: Path,
+    dialect: Dialect,
+    id_columns: Sequence[str],
+    *,
+    required: bool,
 ) -> Iterator[tuple[pa.Table, list[Unseen]]]:
     record, known = checkpoint.record, checkpoint.known
     labels, numbers = record.labels, known.numbers
@@ -144,7 +158,7 @@ def _predictions(
             raise TableError(
                 f"id column {missing[0]!r} is missing from {path.name}; name another with --id"
             )
-        frame = with_date_parts(to_frame(table), known.dates, record.dialect)
+        frame = with_date_parts(to_frame(table), known.dates, dialect)
         probabilities = predict_frame(checkpoint, frame)
         decisions = (probabilities >= thresholds).to(torch.int8)
         columns = {name: table[name] for name in id_columns if name not in missing}
@@ -154,7 +168,7 @@ def _predictions(
         return pa.table(columns), unseen_texts(checkpoint, frame)
 
     copied = [name for name in id_columns if name not in (*numbers, *known.text)]
-    tables = stream_arrow(path, numbers=numbers, text=text, dialect=record.dialect, copied=copied)
+    tables = stream_arrow(path, numbers=numbers, text=text, dialect=dialect, copied=copied)
     return _map_ahead(predict, tables)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.commands.options import flag
+from trainer.commands.options import FILES, flag
 
 Folder = Annotated[
     Path, flag("workspace", "Folder with the studies and their checkpoints; runs by default.")
@@ -43,8 +43,7 @@ Table = Annotated[
     Path | None,
     flag(
         "csv",
-        "Table to search on: a .csv, .csv.gz or .parquet file. By default the one that the "
-        "study's definition names.",
+        f"Table to search on: {FILES}. By default the one that the study's definition names.",
         "--csv_path",
         "--csv-path",
     ),

@@ -28,6 +28,7 @@ from trainer.checkpoint import Record, json_text
 from trainer.commands.device import one_thread
 from trainer.commands.interrupt import interruptible
 from trainer.commands.terminal import progress_console, remark_on_speed, result_console
+from trainer.data.files.sources import from_anywhere, stem_of
 from trainer.errors import ConfigError, RaretuneError
 
 LONGEST_NAME = 80  # letters of a file's name that go into its study's
@@ -104,6 +105,8 @@ def _definition(
 ) -> StudyDefinition:
     """Load a definition; a table named on the command line also names the study."""
     csv = overrides.get("table", {}).get("csv")
+    if csv is not None:
+        csv = overrides["table"]["csv"] = from_anywhere(csv)
     if csv is not None and "name" not in overrides:
         overrides["name"] = study_name(csv)
     return load_definition(study, overrides, assignments)
@@ -115,7 +118,7 @@ def study_name(csv: Path) -> str:
     Where letters or digits of the file's name are lost so, a digest of it keeps the studies of two
     files apart.
     """
-    stem = re.sub(r"(\.csv)?(\.gz)?(\.parquet)?$", "", csv.name)
+    stem = stem_of(csv)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:LONGEST_NAME] or "study"
     if len(stem) <= LONGEST_NAME and all(c.isascii() or not c.isalnum() for c in stem):
         return name

@@ -1,5 +1,8 @@
 """What was understood of a table at training is how a new file is read, streamed or whole."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from trainer.loop.fit import fit
 from trainer.predict import predict_file
 from trainer.record import Record
 
+RARETUNE = Path(sys.executable).with_name("raretune")
 ROLES = Roles(("rare", "rarer"), id=("person",), category=("ward",), date=("visit",))
 DIALECT = Dialect(decimal=",", thousands=".", missing=("-77",))
 CONFIG = TrainConfig.create(batch_size=64, hidden_dim=16, num_layers=1, epochs=1)
@@ -122,3 +126,49 @@ def test_a_record_of_an_earlier_version_knows_of_no_dialect(both):
     record = Record.model_validate(kept)
     assert record.dialect == Dialect()
     assert record.roles == replace(ROLES, category=(), date=())
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("t.csv", {"sep": ";", "decimal": ","}),
+        ("t.tsv", {"sep": "\t", "encoding": "utf-16"}),
+        ("t.csv.zip", {"sep": "|", "encoding": "utf-8-sig"}),
+        ("t.txt.gz", {"sep": ";", "encoding": "cp1252"}),
+        ("t.feather", {}),
+    ],
+)
+def test_predictions_are_the_same_whatever_file_the_rows_are_in(
+    both, tmp_path, here, name, written
+):
+    """By the command itself; of a dialect only what the file can't tell is named."""
+    _, (_, checkpoint) = both
+    save_checkpoint(tmp_path / "saved", checkpoint)
+    new = plain(clinic(200, seed=1)).replace({"site": {"north": "n\u00f6rd"}})
+    if name.endswith(".feather"):
+        new.to_feather(tmp_path / name)
+    else:
+        new.to_csv(tmp_path / name, index=False, **written)
+    new.to_csv(tmp_path / "usual.csv", index=False)
+    flags = ["--decimal", ","] if "decimal" in written else []
+    flags += ["--encoding", "cp1252"] if written.get("encoding") == "cp1252" else []
+    command = ("predict", tmp_path / "saved", "--csv")
+    done = here(*command, tmp_path / name, *flags, "--output", tmp_path / "1.csv")
+    assert done.returncode == 0, done.stderr
+    here(*command, tmp_path / "usual.csv", "--output", tmp_path / "2.csv")
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
+
+
+def test_rows_come_through_standard_input(both, tmp_path):
+    _, (_, checkpoint) = both
+    save_checkpoint(tmp_path / "saved", checkpoint)
+    text = plain(clinic(200, seed=1)).to_csv(index=False, sep=";").encode()
+    for command, more in (("predict", ["--output", "-"]), ("evaluate", ["--json"])):
+        done = subprocess.run(
+            [RARETUNE, command, tmp_path / "saved", "--csv", "-", *more],
+            input=text,
+            capture_output=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 200

@@ -52,7 +52,17 @@ from trainer.commands.options import (
     WeightedSampling,
     WeightMethod,
 )
-from trainer.commands.tables.options import Category, Date, Decimal, Missing, Thousands
+from trainer.commands.tables.options import (
+    Category,
+    Date,
+    Decimal,
+    Encoding,
+    Missing,
+    Separator,
+    Sheet,
+    Thousands,
+    dialect_for,
+)
 
 
 def train(
@@ -68,6 +78,9 @@ def train(
     missing: Missing = None,
     decimal: Decimal = None,
     thousands: Thousands = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
+    sheet: Sheet = None,
     use_stratified_split: StratifiedSplit = True,
     use_weighted_sampling: WeightedSampling = False,
     weight_method: WeightMethod = None,
@@ -114,6 +127,11 @@ def evaluate(
     csv: Labelled,
     output: EvaluationPage = None,
     all_rows: AllRows = False,
+    separator: Separator = None,
+    encoding: Encoding = None,
+    sheet: Sheet = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
     json: Json = False,
 ) -> None:
     """Score a checkpoint on a labelled table.
@@ -121,18 +139,29 @@ def evaluate(
     Scores are printed, and a page with their 95 % intervals and with curves is written. Rows that
     it was trained on are left out, in whatever file and order they stand.
     """
+    written = _written(separator, encoding, sheet, decimal, thousands)
     from trainer.commands.evaluate import evaluate as run
 
-    run(checkpoint, csv, output, all_rows=all_rows, as_json=json)
+    run(checkpoint, csv, output, written, all_rows=all_rows, as_json=json)
 
 
 def predict(
-    checkpoint: Checkpoint, csv: Unlabelled, output: Predictions, id_: CopiedId = None
+    checkpoint: Checkpoint,
+    csv: Unlabelled,
+    output: Predictions,
+    id_: CopiedId = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
+    sheet: Sheet = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
 ) -> None:
     """Write each label's probability and decision for every row of a table."""
+    written = _written(separator, encoding, sheet, decimal, thousands)
     with _kept_for_good():
         from trainer.checkpoint import load_checkpoint, other_thresholds
         from trainer.commands.device import one_thread
+        from trainer.data.files.sources import from_anywhere
         from trainer.predict import predict_file
         from trainer.wording import doubt_sentences
         from trainer.writing import beside
@@ -146,9 +175,28 @@ def predict(
             say(sentence)
         if told := other_thresholds(checkpoint, loaded.record):
             say(told)
-        rows = predict_file(loaded, csv, output, id_, say)
+        path = from_anywhere(csv)
+        dialect = dialect_for(path, loaded.record.dialect, written)
+        rows = predict_file(loaded, path, output, id_, say, dialect)
     with beside(output):
         print(f"{rows} rows predicted to {output}")
+
+
+def _written(
+    separator: str | None,
+    encoding: str | None,
+    sheet: str | None,
+    decimal: str | None,
+    thousands: str | None,
+) -> dict[str, str | None]:
+    """Return the flags that say how a new table is written, by name."""
+    return {
+        "separator": separator,
+        "encoding": encoding,
+        "sheet": sheet,
+        "decimal": decimal,
+        "thousands": thousands,
+    }
 
 
 @contextmanager

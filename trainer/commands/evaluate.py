@@ -10,8 +10,11 @@ from rich.text import Text
 
 from trainer.checkpoint import Checkpoint, json_text, load_checkpoint, other_thresholds
 from trainer.commands.device import one_thread
+from trainer.commands.tables.options import dialect_for
 from trainer.commands.terminal import label_grid, result_console, score_sentence
+from trainer.data.cells.dialect import Dialect
 from trainer.data.digests import KnownRows, row_digests
+from trainer.data.files.sources import from_anywhere
 from trainer.data.reading import read_names
 from trainer.data.table import Roles, Table, read_table
 from trainer.errors import TableError
@@ -26,13 +29,23 @@ BETTER = "so the scores are better than on new rows."
 
 @one_thread()
 def evaluate(
-    folder: Path, csv: Path, output: Path | None, *, all_rows: bool, as_json: bool
+    folder: Path,
+    csv: Path,
+    output: Path | None,
+    written: Mapping[str, str | None],
+    *,
+    all_rows: bool,
+    as_json: bool,
 ) -> None:
-    """Score a checkpoint on a labelled table, print it and write its page."""
-    checkpoint = load_checkpoint(folder)
+    """Score a checkpoint on a labelled table, print it and write its page.
+
+    `written` says how the table is written where it is not as the training's was.
+    """
+    checkpoint, csv = load_checkpoint(folder), from_anywhere(csv)
     if told := other_thresholds(folder, checkpoint.record):
         print(told, file=sys.stderr)
-    table = _labelled_table(checkpoint, csv)
+    dialect = dialect_for(csv, checkpoint.record.dialect, written)
+    table = _labelled_table(checkpoint, csv, dialect)
     rows, note = _rows_to_score(checkpoint, table, all_rows=all_rows)
     names, undefined = _defined_labels(checkpoint, table, rows)
     note = " ".join(filter(None, [note, undefined]))
@@ -69,16 +82,16 @@ def _print_scores(scored: ScoredRows, found: Mapping[str, Any], table: str) -> N
     console.print(Text("\n".join(line for line in lines if line)), soft_wrap=True)
 
 
-def _labelled_table(checkpoint: Checkpoint, csv: Path) -> Table:
+def _labelled_table(checkpoint: Checkpoint, csv: Path, dialect: Dialect) -> Table:
     """Read a table in the checkpoint's roles; columns that it did not train on are dropped."""
     roles = checkpoint.record.roles
-    columns, known = read_names(csv), checkpoint.known
+    columns, known = read_names(csv, dialect), checkpoint.known
     wanted = {*roles.labels, *known.numbers, *known.text}
     group = roles.group if roles.group in columns else None
     sequence = roles.sequence if roles.sequence in wanted else None
     drop = tuple(name for name in columns if name not in wanted and name != group)
     named = Roles(roles.labels, group, sequence, drop)
-    table = read_table(csv, named, checkpoint.record.dialect, known)
+    table = read_table(csv, named, dialect, known)
     for network in checkpoint.networks:
         network.features.check_names(table.columns)
     return table

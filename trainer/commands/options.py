@@ -16,7 +16,7 @@ def flag(name: str, help_text: str, *more: str) -> Any:
     return typer.Option(*spellings, help=help_text, show_default=False)
 
 
-FILES = "a .csv, .csv.gz or .parquet file"
+FILES = "a CSV, Parquet, Arrow or Excel file or one of SAS, Stata or SPSS; - is standard input"
 
 Labels = Annotated[
     list[str] | None,

@@ -32,6 +32,7 @@ from trainer.commands.terminal import (
 )
 from trainer.config import TrainConfig, invalid
 from trainer.data.cells.dialect import Dialect
+from trainer.data.files.sources import from_anywhere
 from trainer.data.table import Roles
 from trainer.diagnosis import Sign, diagnose, unjudged
 from trainer.errors import CheckpointError, ConfigError
@@ -120,12 +121,12 @@ def _plan(given: Mapping[str, Any]) -> Plan:
         category=tuple(given.get("category", ())),
         date=tuple(given.get("date", ())),
     )
-    dialect = dialect_of(given)
+    csv, dialect = from_anywhere(given["csv_path"]).resolve(), dialect_of(given)
     return Plan(
         config=_config(given),
-        csv=given["csv_path"].resolve(),
+        csv=csv,
         dialect=dialect,
-        roles=roles if roles.labels else roles_without_labels(given["csv_path"], roles, dialect),
+        roles=roles if roles.labels else roles_without_labels(csv, roles, dialect),
         split=SplitSettings(
             given["val_size"], given["test_size"], given["seed"], given["folds"], given["repeats"]
         ),

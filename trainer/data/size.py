@@ -1,10 +1,12 @@
 """Whether a table fits into memory, as its file says before it is read."""
 
 import resource
+import zipfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
 from pyarrow import parquet
 
 from trainer.errors import TableError
@@ -21,20 +23,30 @@ PIECE = 1 << 20
 def check_fits(path: Path) -> None:
     """Raise TableError if the table in a file needs more memory than is free.
 
-    The least that it can need: a CSV's text, or all cells of a Parquet file. Raises OSError or
-    Arrow's errors if the file can't be read.
+    The least that it can need: a text, unpacked, or all cells of a Parquet file. Raises OSError or
+    the errors of its reader if the file can't be read.
     """
     free = free_memory()
-    name = path.name.lower()
+    name, packed = path.name.lower(), path.stat().st_size
     if name.endswith(".parquet"):
         needed = _parquet_bytes(path)
     elif name.endswith(".gz"):
-        packed = path.stat().st_size
         needed = _unpacked_bytes(path, free) if packed * MOST_PACKED > free else 0
+    elif name.endswith(".zst"):
+        needed = _unpacked_zst_bytes(path, free)
+    elif name.endswith(".zip"):
+        with zipfile.ZipFile(path) as file:
+            needed = sum(info.file_size for info in file.infolist())
     else:
-        needed = path.stat().st_size
+        needed = packed
+    check_needed(path, needed, free)
+
+
+def check_needed(path: Path, needed: int, free: int | None = None) -> None:
+    """Raise TableError if a table needs more bytes than are free."""
+    free = free_memory() if free is None else free
     if needed > free:
-        more = "more than " if name.endswith(".gz") else ""
+        more = "more than " if path.name.lower().endswith((".gz", ".zst")) else ""
         raise TableError(
             f"{path.name} is too large for this machine: it needs {more}{needed / 1e9:.1f} GB of "
             f"memory and {free / 1e9:.1f} GB are free; leave out rows or columns, or take a larger "
@@ -77,4 +89,13 @@ def _unpacked_bytes(path: Path, enough: int) -> int:
             if unpack.eof:  # another member may follow
                 file.seek(-len(unpack.unused_data), 1)
                 unpack = zlib.decompressobj(wbits=31)
+    return count
+
+
+def _unpacked_zst_bytes(path: Path, enough: int) -> int:
+    """Bytes of text in a .zst file, counted until they are more than `enough`."""
+    count = 0
+    with pa.input_stream(str(path), compression="zstd") as file:
+        while count <= enough and (piece := file.read(PIECE)):
+            count += len(piece)
     return count

@@ -129,7 +129,7 @@ class Known:
 def read_table(
     path: Path, roles: Roles, dialect: Dialect = PLAIN, known: Known | None = None
 ) -> Table:
-    """Read a .csv, .csv.gz or .parquet file whose columns have the given roles.
+    """Read a file whose columns have the given roles.
 
     With what a checkpoint has `known`, the table is one to be scored: no type of a feature is
     guessed, and neither labels nor features need hold anything to learn from.
@@ -139,6 +139,7 @@ def read_table(
     """
     check_dialect(dialect)
     _check_roles(roles)
+    before = path.stat() if path.exists() else None
     read_as_text = [name for role, name in roles.named if role in AS_TEXT]
     arrow = read_arrow(path, [*read_as_text, *(known.text if known else ())], dialect)
     _check_present(arrow, roles, path)
@@ -159,6 +160,9 @@ def read_table(
         for name in texts:
             if name == roles.sequence or len(_values(features[name])) < SEVERAL:
                 columns.loc[columns[name].isin(MISSING_WORDS), name] = None
+    digest, after = hash_file(path), path.stat()
+    if before is None or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise TableError(f"{path.name} changed while it was read; run the same command again")
     return Table(
         path=path,
         roles=roles,
@@ -167,7 +171,7 @@ def read_table(
         categorical=tuple(name for name in texts if name != roles.sequence),
         labels=np.stack(label_columns, axis=1),
         groups=None if roles.group is None else _group_codes(arrow[roles.group]),
-        hash=hash_file(path),
+        hash=digest,
         dialect=dialect,
         dates=dates,
         converted=converted,
@@ -337,8 +341,8 @@ def _check_feature(name: str, column: pa.ChunkedArray, roles: Roles, dialect: Di
             )
     elif pa.types.is_binary(column.type):
         raise TableError(
-            f"column {name!r} has bytes that are not UTF-8; save the file as UTF-8, "
-            "or leave the column out with --drop"
+            f"column {name!r} has bytes that are not UTF-8; name the file's encoding with "
+            "--encoding, such as cp1252, or leave the column out with --drop"
         )
     elif pa.types.is_time(column.type) or pa.types.is_duration(column.type):
         raise TableError(

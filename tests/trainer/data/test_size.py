@@ -2,6 +2,7 @@ import gzip
 import resource
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -32,12 +33,18 @@ def write(path):
         parquet.write_table(table, path, use_dictionary=False)
     elif path.suffix == ".gz":
         path.write_bytes(gzip.compress(TEXT))
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("t.csv", TEXT)
+    elif path.suffix == ".zst":
+        with pa.output_stream(str(path), compression="zstd") as packed:
+            packed.write(TEXT)
     else:
         path.write_bytes(TEXT)
     return path
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.csv.zst", "t.zip", "t.parquet"])
 def test_a_table_too_large_for_memory_is_refused_before_it_is_read(
     tmp_path, monkeypatch, free, name
 ):
@@ -45,8 +52,8 @@ def test_a_table_too_large_for_memory_is_refused_before_it_is_read(
     free(10**9)
     assert len(read_columns(path)) == 5000
     free(30_000)
-    monkeypatch.setattr("trainer.data.reading.csv.read_csv", None)
-    monkeypatch.setattr("trainer.data.reading.parquet.ParquetFile", None)
+    monkeypatch.setattr("trainer.data.files.text.csv.read_csv", None)
+    monkeypatch.setattr("trainer.data.files.columnar.parquet.ParquetFile", None)
     with pytest.raises(TableError, match="too large for this machine") as caught:
         read_columns(path)
     assert "\n" not in str(caught.value)

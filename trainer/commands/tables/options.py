@@ -4,6 +4,8 @@ Every text stands alone as a sentence and names its default. Nothing heavy is im
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from trainer.commands.options import flag
@@ -47,14 +49,48 @@ Thousands = Annotated[
         "none.",
     ),
 ]
+Separator = Annotated[
+    str | None,
+    flag(
+        "separator",
+        "Character between the cells of a text file; by default it is found from the file: a "
+        "comma, semicolon, tab or |.",
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    flag(
+        "encoding",
+        "Encoding of a text file, such as cp1252; by default UTF-8, or UTF-16 where the file is.",
+    ),
+]
+Sheet = Annotated[
+    str | None, flag("sheet", "Sheet of a workbook that holds the table; the first by default.")
+]
 
 
 def dialect_of(given: Mapping[str, Any]) -> "Dialect":
     """Return how a table is written by the flags given; raises ConfigError."""
     from trainer.data.cells.dialect import Dialect, check_dialect
 
-    names = ("decimal", "thousands")
+    if given.get("separator") == r"\t":
+        given = {**given, "separator": "\t"}
+    names = ("separator", "encoding", "sheet", "decimal", "thousands")
     values = {name: given[name] for name in names if given.get(name) is not None}
     dialect = Dialect(missing=tuple(given.get("missing") or ()), **values)
     check_dialect(dialect)
     return dialect
+
+
+def dialect_for(path: Path, kept: "Dialect", given: Mapping[str, Any]) -> "Dialect":
+    """Return how a new file is written: as the training's was where that fits it, or by the flags.
+
+    Raises ConfigError for flags that no file is written by, TableError where there is no file.
+    """
+    from trainer.data.files.sources import source_of
+    from trainer.data.files.text import adapted
+
+    named = {name: value for name, value in given.items() if value is not None}
+    dialect = dialect_of(named)
+    fitting = adapted(kept, source_of(path))
+    return replace(fitting, **{name: getattr(dialect, name) for name in named})
