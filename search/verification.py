@@ -28,6 +28,7 @@ from trainer.steps.inference import predict_probabilities
 
 TOLERANCE = 1e-6  # of a score on a CPU
 TOLERANCE_OF_GPUS = 1e-2  # whose products differ with what else they do
+CURVES_APART = 100  # times as far may calibration curves be apart, which lean on few positives
 UNCHECKED = ("epoch", "loss", "validation_loss")  # scores that more than probabilities decide
 
 
@@ -79,9 +80,9 @@ def _faults_of_ensemble(
     yield from _apart("its threshold of", kept.thresholds, chosen.thresholds, (), tolerance)
     fresh = finished(checkpoint, experiment, mean).record
     yield from _apart("its doubt of", kept.doubts, fresh.doubts, (), tolerance)
-    yield from _apart(
-        "its test score", dict(kept.test or {}), dict(fresh.test or {}), (), tolerance
-    )
+    yield from _calibration_apart(kept, fresh, tolerance)
+    said, found = dict(kept.test or {}), dict(fresh.test or {})
+    yield from _apart("its test score", said, found, ("calibration",), tolerance)
 
 
 def unlike(kept: Checkpoint, fresh: Checkpoint, experiment: Experiment) -> str:
@@ -120,14 +121,34 @@ def _faults(checkpoint: Checkpoint, session: Session, record: TrialRecord) -> It
     fresh = finished(
         replace(checkpoint, record=_rescored(checkpoint, chosen)), experiment, held_out
     )
+    yield from _calibration_apart(kept, fresh.record, tolerance)
     later = () if "doubts" in kept.validation else ("doubts",)
     yield from _apart(
-        "its validated", dict(kept.validation), dict(fresh.record.validation), later, tolerance
+        "its validated",
+        dict(kept.validation),
+        dict(fresh.record.validation),
+        ("calibration", *later),
+        tolerance,
     )
     if kept.test is not None:
-        yield from _apart(
-            "its test score", dict(kept.test), dict(fresh.record.test or {}), (), tolerance
-        )
+        test = dict(fresh.record.test or {})
+        yield from _apart("its test score", dict(kept.test), test, ("calibration",), tolerance)
+
+
+def _calibration_apart(kept: Record, fresh: Record, tolerance: float) -> Iterator[str]:
+    """Yield where curves, and what they are worth, differ; earlier versions had neither."""
+    said, found = _calibration(kept), _calibration(fresh)
+    if kept.test is None:
+        found.pop("test", None)
+    if kept.calibration is not None:
+        yield from _apart("its calibration", said, found, (), CURVES_APART * tolerance)
+
+
+def _calibration(record: Record) -> dict[str, Any]:
+    worth = {"validated": record.validation.get("calibration")}
+    if record.test is not None:
+        worth["test"] = record.test.get("calibration")
+    return {"": record.calibration, **worth}
 
 
 def _rescored(checkpoint: Checkpoint, chosen: Thresholds) -> Record:

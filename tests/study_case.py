@@ -1,5 +1,6 @@
 """A study with evidence as a search leaves them, made in a moment: its scores are drawn."""
 
+import json
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -11,6 +12,7 @@ from search.evidence.evidence import (
     ColumnImportance,
     Contender,
     Evidence,
+    LabelCalibration,
     LabelEvidence,
     LabelTest,
     TableFacts,
@@ -19,9 +21,11 @@ from search.evidence.gather import counts_along_cuts
 from search.space.space import KNOWN_RECIPES, distributions
 from search.store.attributes import DEFINITION
 from studies.definition import load_definition
+from trainer.checkpoint import json_text
 from trainer.config import TrainConfig
+from trainer.pages.calibration import CALIBRATED, RAW
 from trainer.pages.curves import wilson_interval
-from trainer.scores.evaluation import reliability
+from trainer.scores.reliability import before_and_after, decision_curve, reliability
 
 HOSTILE = "</script><b>"
 LABELS = (HOSTILE, 'rare & "co"', "never")
@@ -119,6 +123,16 @@ def _label(name, rows, generator):
     p = torch.sigmoid(torch.randn(rows, generator=generator) + 2 * y - 2)
     bins = reliability(p, y)
     low, high = wilson_interval(bins.observed, bins.rows)
+    (scores,) = before_and_after(p[:, None], p[:, None] / 2, y[:, None], [name]).values()
+    scores = json.loads(json_text(scores))
+    halved = reliability(p / 2, y)
+    calibration = LabelCalibration(
+        **{"a": 1.2, "b": 0.9, "c": -0.7, "scores": scores},
+        predicted=halved.predicted.tolist(),
+        observed=halved.observed.tolist(),
+        bin_rows=halved.rows.tolist(),
+        decisions=decision_curve({RAW: p, CALIBRATED: p / 2}, y),
+    )
     return LabelEvidence(
         label=name,
         **counts_along_cuts(p, y, 0.3),
@@ -143,5 +157,7 @@ def _label(name, rows, generator):
             false_negatives=7,
             true_negatives=568,
             intervals=dict.fromkeys(TEST_KEYS, (0.1, 0.5)),
+            calibration=scores,
         ),
+        calibration=calibration,
     )

@@ -57,12 +57,16 @@ def rounded(value, digits=3):
     return str(Decimal(float(value)).quantize(step, rounding=ROUND_HALF_UP))
 
 
+def threshold(value):
+    return rounded(value) if value >= 0.1 else f"{value:.2g}"
+
+
 def numbers(label, place):
     """What the page must show of a label's cut."""
     found, alarms = label.true_positives[place], label.false_positives[place]
     predicted = found + alarms
     return {
-        "threshold": rounded(label.cuts[place]),
+        "threshold": threshold(label.cuts_in_use[place]),
         "precision": rounded(found / predicted if predicted else 0),
         "recall": rounded(found / label.positives),
         "f1": rounded(2 * found / (predicted + label.positives)),
@@ -91,7 +95,7 @@ def test_the_slider_moves_the_cut_by_keyboard_and_mouse_and_back(open_page, addr
     slider.press("ArrowRight")
     assert shown(box) == numbers(label, chosen - 1)
     assert slider.get_attribute("aria-valuetext").startswith(
-        f"threshold {rounded(label.cuts[chosen - 1])}"
+        f"threshold {threshold(label.cuts_in_use[chosen - 1])}"
     )
     for place in (0, last, last // 3):
         slider.fill(str(last - place))

@@ -5,7 +5,8 @@
                        of an ensemble, each member's parameters as FOLD.MEMBER.layers...
     checkpoint.json    format version, config, labels, columns' roles, features of each fold,
                        thresholds, scores, split, table hash, versions
-    thresholds.json    {label: threshold}, for other programs
+    thresholds.json    {label: threshold} for other programs, of the probabilities that are
+                       handed out: calibrated, if the record says how
     history.csv        a row an epoch
 
 Format 1, of versions before folds, has one network and its names without FOLD; format 2 knows no
@@ -42,6 +43,7 @@ from trainer.loop.history import HistoryRow, read_history, write_history
 from trainer.loop.resume import STATE
 from trainer.record import Record as Record
 from trainer.record import parse
+from trainer.scores.calibration import DIGITS
 from trainer.stack.model import Shape, flat_parameters
 from trainer.writing import replaced_folder
 
@@ -165,7 +167,7 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     (folder / MODEL).chmod(
         (folder / RECORD).stat().st_mode
     )  # safetensors writes for its user alone
-    write_json(folder / THRESHOLDS, record["thresholds"])
+    write_json(folder / THRESHOLDS, checkpoint.record.thresholds_in_use)
     write_history(folder / HISTORY, checkpoint.history)
 
 
@@ -249,13 +251,25 @@ def other_thresholds(folder: Path, record: Record) -> str:
     else:
         what = "is no list of thresholds"
     if isinstance(found, dict):
-        own = record.thresholds
-        others = sorted(name for name in {*found, *own} if found.get(name) != own.get(name))
+        own = record.thresholds_in_use
+        others = sorted(
+            name for name in {*found, *own} if not _is_near(found.get(name), own.get(name))
+        )
         if not others:
             return ""
-        first = others[0]
-        what = f"says {found.get(first)} for {first}, where {RECORD} says {own.get(first)}"
-    return f"{folder / THRESHOLDS} {what}: it is not used, and {RECORD} is; change both alike"
+        first, says = others[0], "says" if record.calibration is None else "comes to"
+        what = f"says {found.get(first)} for {first}, where {RECORD} {says} {own.get(first)}"
+    remedy = "change both alike"
+    if record.calibration is not None:
+        remedy = f"change thresholds in {RECORD}, which are of raw probabilities"
+    return f"{folder / THRESHOLDS} {what}: it is not used, and {RECORD} is; {remedy}"
+
+
+def _is_near(found: object, own: float | None) -> bool:
+    """Whether what is written is a threshold; another machine may calibrate its last digit away."""
+    if not isinstance(found, int | float) or own is None:
+        return False
+    return math.isclose(found, own, rel_tol=10.0**-DIGITS)
 
 
 def _upgraded(

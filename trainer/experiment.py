@@ -24,8 +24,10 @@ from trainer.errors import CheckpointError
 from trainer.loop.fit import TrainResult
 from trainer.predict import fold_probabilities, predict_frame
 from trainer.scores.bootstrap import Intervals, bootstrap
+from trainer.scores.calibration import calibrated, cross_fitted, fit_calibrations
 from trainer.scores.doubts import doubts
 from trainer.scores.evaluation import Evaluation, evaluate, threshold_tensor
+from trainer.scores.reliability import before_and_after
 from trainer.scores.thresholds import parse_threshold_metric
 from trainer.stack.tensors import TrainingData, make_data, pooled_rows
 
@@ -91,16 +93,26 @@ class Experiment:
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """N rows by a checkpoint: probabilities and labels (N, L), and scores at its thresholds."""
+    """N rows by a checkpoint: raw probabilities and labels (N, L), and scores at its thresholds.
+
+    `calibrated` (N, L) float32 are the probabilities as they are handed out, None where that is as
+    they are.
+    """
 
     probabilities: Tensor
     labels: Tensor
     scores: Evaluation
     intervals: Intervals
+    calibrated: Tensor | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the scores with their 95 % intervals as JSON types; what is undefined is nan."""
-        return {**self.scores.to_json(), "intervals": self.intervals.to_json()}
+        found = {**self.scores.to_json(), "intervals": self.intervals.to_json()}
+        if self.calibrated is not None:
+            found["calibration"] = before_and_after(
+                self.probabilities, self.calibrated, self.labels, list(self.scores.labels)
+            )
+        return found
 
 
 def prepare_experiment(
@@ -186,7 +198,7 @@ def make_checkpoint(
 def finished(
     checkpoint: Checkpoint, experiment: Experiment, held_out: Tensor | None = None
 ) -> Checkpoint:
-    """Return the checkpoint as it is handed over: with its doubtful labels and its test scores.
+    """Return the checkpoint as it is handed over: doubtful labels, calibration, test scores.
 
     `held_out` (V, L) are the pool's probabilities, if they are known; else the networks are asked.
     """
@@ -202,9 +214,19 @@ def finished(
         (table.labels[outside] > 0).sum(axis=0).tolist(),
         parse_threshold_metric(checkpoint.record.config.threshold_metric),
     )
-    validation = {**checkpoint.record.validation, "doubts": found}
-    doubted = checkpoint.record.model_copy(update={"validation": validation})
-    return with_test_scores(replace(checkpoint, record=doubted), experiment)
+    curves, scores = _calibrated(held_out, data)
+    validation = {**checkpoint.record.validation, "doubts": found, "calibration": scores}
+    record = checkpoint.record.model_copy(update={"validation": validation, "calibration": curves})
+    return with_test_scores(replace(checkpoint, record=record), experiment)
+
+
+def _calibrated(held_out: Tensor, data: TrainingData) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return each label's curve, fitted on the pool (V, L), and what it is worth, cross-fitted."""
+    y, names = data.y_validation.cpu(), data.labels
+    curves = fit_calibrations(held_out, y)
+    unseen = cross_fitted(held_out, y, data.cross_fold.cpu())
+    of_labels = zip(names, map(asdict, curves), strict=True)
+    return dict(of_labels), before_and_after(held_out, unseen, y, names)
 
 
 def with_test_scores(checkpoint: Checkpoint, experiment: Experiment) -> Checkpoint:
@@ -243,4 +265,8 @@ def score_rows(
     groups = None if table.groups is None else table.groups[rows]
     scores = evaluate(probabilities, labels, cuts, names)
     intervals = bootstrap(probabilities, labels, cuts, names, groups)
-    return ScoredRows(probabilities, labels, scores, intervals)
+    handed_out = None
+    if (curves := checkpoint.record.calibrations) is not None:
+        curves = [curves[place] for place in places]
+        handed_out = calibrated(probabilities, cuts, curves).probabilities
+    return ScoredRows(probabilities, labels, scores, intervals, handed_out)

@@ -18,6 +18,7 @@ from trainer.data.reading import stream_arrow, to_frame
 from trainer.data.table import with_date_parts
 from trainer.data.unseen import Unseen, together, unseen_in
 from trainer.errors import TableError
+from trainer.scores.calibration import calibrated
 from trainer.scores.ensemble import weighted_mean
 from trainer.scores.evaluation import threshold_tensor
 from trainer.stack.model import Shape
@@ -91,8 +92,14 @@ def predict_file(
     id_columns: Sequence[str] | None = None,
     say: Callable[[str], None] = lambda sentence: None,
     dialect: Dialect | None = None,
+    *,
+    raw: bool = False,
 ) -> int:
     """Write LABEL_probability and LABEL_positive of each row of `path`; return N.
+
+    Probabilities are calibrated if the checkpoint says how, unless they are to be `raw`. Decisions
+    are the same, and `probability >= threshold` with the record's `thresholds_in_use`, or the raw
+    `thresholds`.
 
     The ending of `output` says whether as CSV or Parquet; it appears whole or not at all.
     `id_columns` are copied in front; by default those of the training table that the file has.
@@ -114,6 +121,7 @@ def predict_file(
             dialect or checkpoint.record.dialect,
             wanted,
             required=id_columns is not None,
+            raw=raw,
         ):
             unseen[:] = together(unseen, found) if unseen else found
             yield table
@@ -146,10 +154,12 @@ def _predictions(
     id_columns: Sequence[str],
     *,
     required: bool,
+    raw: bool,
 ) -> Iterator[tuple[pa.Table, list[Unseen]]]:
     record, known = checkpoint.record, checkpoint.known
     labels, numbers = record.labels, known.numbers
     thresholds = threshold_tensor(record.thresholds, labels)
+    calibrations = None if raw else record.calibrations
     text = [*known.text, *(name for name in id_columns if name not in numbers)]
 
     def predict(table: pa.Table) -> tuple[pa.Table, list[Unseen]]:
@@ -161,6 +171,8 @@ def _predictions(
         frame = with_date_parts(to_frame(table), known.dates, dialect)
         probabilities = predict_frame(checkpoint, frame)
         decisions = (probabilities >= thresholds).to(torch.int8)
+        if calibrations is not None:
+            probabilities = calibrated(probabilities, thresholds, calibrations).probabilities
         columns = {name: table[name] for name in id_columns if name not in missing}
         for i, label in enumerate(labels):
             columns[f"{label}_probability"] = pa.array(probabilities[:, i].numpy())

@@ -7,7 +7,7 @@ score is nan, which JSON lacks: it is null there, and None when read.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, NoReturn, NotRequired
 
 from pydantic import (
@@ -27,6 +27,8 @@ from trainer.data.features import Description
 from trainer.data.split import MAX_FOLDS
 from trainer.data.table import Roles
 from trainer.errors import CheckpointError
+from trainer.scores.calibration import Calibration, calibrated_thresholds
+from trainer.scores.evaluation import threshold_tensor
 
 ROUNDING = 1e-9  # sums of shares may end as far above 1
 closed = with_config(ConfigDict(extra="forbid"))
@@ -43,6 +45,8 @@ Share = Annotated[Number, Field(ge=0, le=1 + ROUNDING)]
 Undefinable = Annotated[Number | None, AfterValidator(_share)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Several = Annotated[Count, Field(ge=1, le=MAX_FOLDS)]
+Finite = Annotated[Number, Field(ge=-1e9, le=1e9)]
+Slope = Annotated[Finite, Field(ge=0)]
 
 
 @closed
@@ -67,6 +71,35 @@ class LabelRecord(TypedDict):
 
 
 @closed
+class CalibrationRecord(TypedDict):
+    """One label's curve, as trainer.scores.calibration.Calibration has it."""
+
+    a: Slope
+    b: Slope
+    c: Finite
+
+
+@closed
+class CalibrationScoresRecord(TypedDict):
+    """How right probabilities are, as trainer.scores.reliability.CalibrationScores has it."""
+
+    mean_probability: Share
+    brier: Share
+    calibration_error: Share
+    error_by_chance: Share
+    slope: Number | None
+    intercept: Number | None
+
+
+@closed
+class BeforeAndAfter(TypedDict):
+    """How right the networks' own probabilities are, and the calibrated ones."""
+
+    before: CalibrationScoresRecord
+    after: CalibrationScoresRecord
+
+
+@closed
 class MacroIntervals(TypedDict):
     """95 % intervals of the means over the labels."""
 
@@ -88,7 +121,7 @@ class IntervalsRecord(TypedDict):
 
 @closed
 class ScoresRecord(TypedDict):
-    """All labels' scores, and their means."""
+    """All labels' scores, and their means; of raw probabilities at raw thresholds."""
 
     macro_f1: Share
     macro_average_precision: Undefinable
@@ -100,19 +133,23 @@ class ScoresRecord(TypedDict):
 class ValidationRecord(ScoresRecord):
     """What was seen on held-out rows; `scores` is the best epoch's row of the history.
 
-    `doubts` are labels whose decisions should not be relied on, and why; older versions had none.
+    `doubts` are labels whose decisions should not be relied on, and why; `calibration` says of each
+    label how right its probabilities are, calibrated by curves that never saw them. Older versions
+    had neither.
     """
 
     scores: dict[str, Number | None]
     shrunk_thresholds: list[str]
     doubts: NotRequired[dict[str, str]]
+    calibration: NotRequired[dict[str, BeforeAndAfter]]
 
 
 @closed
 class TestRecord(ScoresRecord):
-    """What was seen on the locked test rows."""
+    """What was seen on the locked test rows; older versions had no `calibration`."""
 
     intervals: IntervalsRecord
+    calibration: NotRequired[dict[str, BeforeAndAfter]]
 
 
 @closed
@@ -173,6 +210,8 @@ class Record(BaseModel):
     `features` has the description of each fold's features. An ensemble has `members`, heaviest
     first, and no `trial`; `config` and `best_epoch` are then those of the first member.
     `dialect` and `dates` say how the table was written and understood; older versions knew neither.
+    `thresholds` are those of the networks' own probabilities, and so are all scores; `calibration`
+    has each label's curve to what is handed out. Versions before had none, and handed out the raw.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -183,6 +222,7 @@ class Record(BaseModel):
     roles: Roles
     features: Annotated[tuple[Description, ...], Field(min_length=1, max_length=MAX_FOLDS)]
     thresholds: dict[str, Share]
+    calibration: dict[str, CalibrationRecord] | None = None
     best_epoch: Annotated[Count, Field(ge=1)]
     validation: ValidationRecord
     test: TestRecord | None
@@ -199,6 +239,39 @@ class Record(BaseModel):
         """Labels whose decisions should not be relied on, and why; see trainer.scores.doubts."""
         return self.validation.get("doubts", {})
 
+    @property
+    def calibrations(self) -> list[Calibration] | None:
+        """The curves in the order of the labels; None where raw probabilities are handed out."""
+        if self.calibration is None:
+            return None
+        return [Calibration(**self.calibration[name]) for name in self.labels]
+
+    @property
+    def thresholds_in_use(self) -> dict[str, float]:
+        """Thresholds of the probabilities that are handed out: calibrated, if they are."""
+        if (calibrations := self.calibrations) is None:
+            return self.thresholds
+        raw = threshold_tensor(self.thresholds, self.labels)
+        return dict(zip(self.labels, calibrated_thresholds(raw, calibrations), strict=True))
+
+    def as_handed_out(self, scores: Mapping[str, Any]) -> dict[str, Any]:
+        """Return scores of this record's kind as they are shown beside what is handed out.
+
+        Of each label the threshold, Brier score and calibration error are those of calibrated
+        probabilities; nothing else differs between raw and calibrated ones.
+        """
+        found, calibration = self.thresholds_in_use, scores.get("calibration", {})
+        labels = {
+            name: {**label, "threshold": found[name], **_errors(calibration.get(name))}
+            for name, label in scores["labels"].items()
+        }
+        return {**scores, "labels": labels}
+
+    @property
+    def test_as_handed_out(self) -> dict[str, Any] | None:
+        """The test scores `as_handed_out`, None where no rows were held out for test."""
+        return None if self.test is None else self.as_handed_out(self.test)
+
     @model_validator(mode="after")
     def _in_accord(self) -> "Record":
         labels = set(self.labels)
@@ -210,8 +283,13 @@ class Record(BaseModel):
             "thresholds": self.thresholds,
             "validation.labels": self.validation["labels"],
         }
+        if self.calibration is not None:
+            of_labels["calibration"] = self.calibration
+        if "calibration" in self.validation:
+            of_labels["validation.calibration"] = self.validation["calibration"]
         if self.test is not None:
             of_labels["test.labels"] = self.test["labels"]
+            of_labels["test.calibration"] = self.test.get("calibration", labels)
             of_labels["test.intervals.labels"] = self.test["intervals"]["labels"]
         for name, found in of_labels.items():
             if set(found) != labels:
@@ -236,6 +314,13 @@ class Record(BaseModel):
             raise ValueError("the weights of its members don't sum to 1")
         if members and self.config != members[0]["config"]:
             raise ValueError("its config is not that of its first member")
+
+
+def _errors(scores: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the two errors of calibrated probabilities, if they are known."""
+    if scores is None:
+        return {}
+    return {name: scores["after"][name] for name in ("brier", "calibration_error")}
 
 
 def parse(text: str) -> Any:

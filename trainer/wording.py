@@ -39,6 +39,11 @@ def network(config: Mapping[str, Any]) -> str:
     return f"{layers} x {config['hidden_dim']}" if layers else "linear"
 
 
+def threshold(value: float) -> str:
+    """Return a threshold in three decimals; one below 0.1, as of a rare label, in two digits."""
+    return f"{value:.3f}" if value >= 0.1 or value == 0 else f"{value:.2g}"
+
+
 def _class_weights(config: Mapping[str, Any]) -> tuple[str, str]:
     """Return a method and its multiplier; two empty words where all weights are 1."""
     method, multiplier = str(config["class_weight_method"]), config["class_weight_multiplier"]

@@ -50,7 +50,7 @@ def ensemble(place: Place, *, size: int, as_json: bool) -> None:
         )
     found, record = made.ensemble, made.checkpoint.record
     if as_json:
-        shown = to_json(found, None if record.test is None else dict(record.test), place.ensemble)
+        shown = to_json(found, record.test_as_handed_out, place.ensemble)
         print(json_text({"study": place.name, **shown}))
         return
     console = result_console()

@@ -45,6 +45,7 @@ def retrain(
     checkpoint = again.checkpoint if refit_rows is None else refit(session, record)
     save_checkpoint(output, checkpoint)
     spread = over_seeds(session, [record], seeds)[0] if seeds > 1 else None
+    test = checkpoint.record.test_as_handed_out
     if as_json:
         found = {
             "study": place.name,
@@ -54,15 +55,15 @@ def retrain(
             "not_compared": list(again.unknown),
             "refit": refit_rows,
             "validation": {"macro_f1": checkpoint.record.validation["macro_f1"]},
-            "test": checkpoint.record.test,
+            "test": test,
             "seeds": None if spread is None else seeds_json(spread),
             "checkpoint": str(output),
         }
         print(json_text(found))
         return
     console = result_console()
-    if checkpoint.record.test is not None:
-        console.print(label_grid("Test rows", checkpoint.record.test, checkpoint.record.doubts))
+    if test is not None:
+        console.print(label_grid("Test rows", test, checkpoint.record.doubts))
     lines = [_compared(place.name, record, again)]
     if refit_rows:
         lines.append("Then refitted on train and validation rows; thresholds are cross-fitted.")

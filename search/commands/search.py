@@ -147,15 +147,15 @@ def _validation(outcome: Outcome, record: Record) -> dict[str, Any]:
         "folds": outcome.session.experiment.settings.folds,
         "repeats": outcome.session.experiment.settings.repeats,
         "doubts": record.doubts,
+        "calibration": record.validation.get("calibration", {}),
     }
 
 
 def _ensemble(outcome: Outcome) -> dict[str, Any] | None:
     if outcome.assembled is None:
         return None
-    test = outcome.assembled.checkpoint.record.test
-    folder = outcome.session.ensemble_folder
-    return to_json(outcome.assembled.ensemble, None if test is None else dict(test), folder)
+    test = outcome.assembled.checkpoint.record.test_as_handed_out
+    return to_json(outcome.assembled.ensemble, test, outcome.session.ensemble_folder)
 
 
 def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
@@ -170,8 +170,8 @@ def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
         if best is None
         else {"number": best.number, "value": best.value, "params": best.params},
         "validation": None if record is None else _validation(outcome, record),
-        "test": None if record is None else record.test,
         "baselines": None if outcome.comparison is None else outcome.comparison.to_json(),
+        "test": None if record is None else record.test_as_handed_out,
         "certificate": None if certificate is None else certificate.to_json(),
         "checkpoint": None if record is None else str(outcome.session.best_folder),
         "ensemble": _ensemble(outcome),

@@ -25,6 +25,7 @@ from search.space.objective import in_words
 from search.store.records import ChoiceSummary, TrialRecord, complete, summarise_choices
 from search.waves.progress import Progress
 from trainer.commands.terminal import (
+    calibration_sentence,
     can_animate,
     cell,
     label_grid,
@@ -166,13 +167,17 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     record = outcome.checkpoint.record
     if record.test is None:
         console.print(
-            label_grid("Validation rows (cross-fitted)", record.validation, record.doubts)
+            label_grid(
+                "Validation rows (cross-fitted)",
+                record.as_handed_out(record.validation),
+                record.doubts,
+            )
         )
     else:
         console.print(
             label_grid(
                 "Test rows of the best trial (nothing was chosen on them)",
-                record.test,
+                record.as_handed_out(record.test),
                 record.doubts,
             )
         )
@@ -275,6 +280,7 @@ def _verdict(outcome: Outcome) -> Text:
     if record.test is not None:
         macro = record.test["intervals"]["macro"]["f1"]
         lines.append(f"{score_sentence('Test', record.test['macro_f1'], macro)}.")
+        lines += filter(None, [calibration_sentence(record.test, "test")])
     else:
         lines.append("There is no test score, for no rows were held out for test.")
     trials = len(outcome.records)

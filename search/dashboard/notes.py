@@ -36,7 +36,7 @@ from search.store.records import SignRecord, StudyRecord, TrialRecord, read_stud
 from search.store.storage import default_url
 from search.store.transactions import set_study_attributes, study_attributes
 from trainer.visible import visible
-from trainer.wording import network, remedy
+from trainer.wording import network, remedy, threshold
 
 FIGURE_BYTES = 50_000  # every look at the study carries its figures
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$#])")
@@ -131,8 +131,11 @@ def _sign(sign: SignRecord) -> str:
 
 
 def _label_table(labels: Mapping[str, Mapping[str, float]]) -> str:
-    """Return labels as a table; scores are cross-fitted, shares are of the validation rows."""
-    heads = ("threshold", "F1", "precision", "recall", "predicted", "positive")
+    """Return labels as a table; scores are cross-fitted, shares are of the validation rows.
+
+    Thresholds are those of the networks' own probabilities: only what is handed out is calibrated.
+    """
+    heads = ("raw threshold", "F1", "precision", "recall", "predicted", "positive")
     rows = [
         f"| {_plain(name)} | {one['threshold']:.3f} | {one['f1']:.3f} | {one['precision']:.3f} "
         f"| {one['recall']:.3f} | {one['predicted_share']:.1%} | {one['prevalence']:.1%} |"
@@ -218,7 +221,8 @@ def _prevalence(evidence: Evidence) -> str:
     for one in evidence.labels:
         test = f"{one.test.f1:.3f}" if one.test is not None else "-"
         share = evidence.table.prevalence[one.label]
-        rows.append(f"| {_plain(one.label)} | {share:.1%} | {one.threshold:.3f} | {test} |")
+        cut = threshold(one.threshold_in_use)
+        rows.append(f"| {_plain(one.label)} | {share:.1%} | {cut} | {test} |")
     heads = ("positive", f"threshold of trial {evidence.trial}", "its test F1")
     return "\n".join([*_head(*heads), *rows])
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import optuna
+import torch
 from pydantic import BaseModel, ConfigDict
 
 from search.store.attributes import EVIDENCE
@@ -19,6 +20,8 @@ from search.store.records import TrialRecord, complete
 from search.store.transactions import is_writable, set_study_attributes, study_attributes
 from trainer.checkpoint import Checkpoint, json_text
 from trainer.scores.bootstrap import Interval
+from trainer.scores.calibration import Calibration, calibrate
+from trainer.scores.reliability import DecisionCurve
 
 FORMAT = 1
 
@@ -37,8 +40,15 @@ class ColumnImportance(Frozen):
     spread: float
 
 
+BeforeAndAfter = dict[str, dict[str, float | None]]
+
+
 class LabelTest(Frozen):
-    """One label on the locked test rows at its threshold, with 95 % intervals (low, high)."""
+    """One label on the locked test rows at its threshold, with 95 % intervals (low, high).
+
+    `calibration` has the scores of trainer.scores.reliability "before" and "after" it; None if the
+    checkpoint has no calibration.
+    """
 
     precision: float
     recall: float
@@ -51,6 +61,30 @@ class LabelTest(Frozen):
     false_negatives: int
     true_negatives: int
     intervals: dict[str, tuple[float | None, float | None]]
+    calibration: BeforeAndAfter | None = None
+
+
+class LabelCalibration(Frozen):
+    """One label's calibrated probabilities on the validation rows, by curves that never saw them.
+
+    `a`, `b` and `c` are the label's curve itself; see trainer.scores.calibration. `scores` are
+    those of trainer.scores.reliability, "before" and "after"; `predicted`, `observed` and
+    `bin_rows` are the bins, `decisions` is the decision curve of raw and calibrated probabilities.
+    """
+
+    a: float
+    b: float
+    c: float
+    scores: BeforeAndAfter
+    predicted: list[float]
+    observed: list[float]
+    bin_rows: list[int]
+    decisions: DecisionCurve
+
+    @property
+    def curve(self) -> Calibration:
+        """The curve from raw to calibrated probabilities."""
+        return Calibration(self.a, self.b, self.c)
 
 
 class LabelEvidence(Frozen):
@@ -60,7 +94,8 @@ class LabelEvidence(Frozen):
     least the cut, of `rows` rows with `positives` positives. `threshold` is exactly one of the
     cuts; the others lie where positives enter and evenly over the rows. `predicted`, `observed`,
     `bin_rows`, `low` and `high` are the bins of the reliability diagram with Wilson intervals.
-    `columns` are the most important ones, by their drop on the validation rows.
+    All of these are of the networks' own, raw probabilities; `calibration` is None where those are
+    handed out. `columns` are the most important ones, by their drop on the validation rows.
     """
 
     label: str
@@ -77,6 +112,21 @@ class LabelEvidence(Frozen):
     high: list[float]
     columns: list[ColumnImportance]
     test: LabelTest | None
+    calibration: LabelCalibration | None = None
+
+    @property
+    def cuts_in_use(self) -> list[float]:
+        """The cuts of the probabilities that are handed out, falling."""
+        if self.calibration is None:
+            return self.cuts
+        raw = torch.tensor(self.cuts)[:, None]
+        moved: list[float] = calibrate(raw, [self.calibration.curve])[:, 0].tolist()
+        return moved
+
+    @property
+    def threshold_in_use(self) -> float:
+        """The threshold of the probabilities that are handed out."""
+        return self.cuts_in_use[self.cuts.index(self.threshold)]
 
 
 class Contender(Frozen):
@@ -179,12 +229,14 @@ def is_of(evidence: Evidence | None, checkpoint: Checkpoint) -> bool:
     if evidence is None:
         return False
     record = checkpoint.record
+    curves = [one.calibration and one.calibration.curve for one in evidence.labels]
     test: dict[str, Any] = dict(record.test or {})
     of_labels = {name: one["f1"] for name, one in test.get("labels", {}).items()}
     scores = (record.validation["macro_f1"], test.get("macro_f1"))
     return (
         (evidence.validated, evidence.macro_f1) == scores
         and {one.label: one.threshold for one in evidence.labels} == record.thresholds
+        and [one for one in curves if one is not None] == (record.calibrations or [])
         and {one.label: one.test.f1 for one in evidence.labels if one.test} == of_labels
     )
 

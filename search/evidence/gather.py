@@ -16,11 +16,12 @@ from search.evidence.evidence import (
     ColumnImportance,
     Contender,
     Evidence,
+    LabelCalibration,
     LabelEvidence,
     LabelTest,
     TableFacts,
 )
-from trainer.checkpoint import Checkpoint, json_text
+from trainer.checkpoint import Checkpoint, Record, json_text
 from trainer.data.table import Table
 from trainer.experiment import Experiment, held_out_probabilities
 from trainer.importance import (
@@ -31,10 +32,13 @@ from trainer.importance import (
     mean_importance,
     permutation_importance,
 )
+from trainer.pages.calibration import CALIBRATED, RAW
 from trainer.pages.curves import wilson_interval
 from trainer.predict import predict_frame
 from trainer.scores.bootstrap import Compared, compare_macro_f1
-from trainer.scores.evaluation import reliability, threshold_tensor
+from trainer.scores.calibration import cross_fitted
+from trainer.scores.evaluation import threshold_tensor
+from trainer.scores.reliability import decision_curve, reliability
 from trainer.stack.model import Shape
 
 CUTS_AT_POSITIVES, CUTS_AT_ROWS = 200, 99  # of a label, besides its threshold
@@ -68,6 +72,9 @@ def _labels(experiment: Experiment, checkpoint: Checkpoint) -> list[LabelEvidenc
     record, y = checkpoint.record, experiment.data.y_validation.cpu()
     probabilities = held_out_probabilities(checkpoint, experiment)
     importance = _importance(experiment, checkpoint)
+    unseen = None
+    if record.calibration is not None:
+        unseen = cross_fitted(probabilities, y, experiment.data.cross_fold.cpu())
     return [
         LabelEvidence(
             label=label,
@@ -75,6 +82,9 @@ def _labels(experiment: Experiment, checkpoint: Checkpoint) -> list[LabelEvidenc
             **_bins(probabilities[:, i], y[:, i]),
             columns=_columns(importance, i),
             test=None if record.test is None else _label_test(record.test, label),
+            calibration=None
+            if unseen is None
+            else _calibration(record, label, probabilities[:, i], unseen[:, i], y[:, i]),
         )
         for i, label in enumerate(record.labels)
     ]
@@ -144,6 +154,22 @@ def _bins(probabilities: Tensor, labels: Tensor) -> dict[str, Any]:
     }
 
 
+def _calibration(
+    record: Record, label: str, raw: Tensor, calibrated: Tensor, y: Tensor
+) -> LabelCalibration:
+    """Return what is told of a label's calibration; all of rows (V,), calibrated unseen."""
+    bins = reliability(calibrated, y)
+    content = {
+        **(record.calibration or {})[label],
+        "scores": record.validation["calibration"][label],
+        "predicted": bins.predicted.tolist(),
+        "observed": bins.observed.tolist(),
+        "bin_rows": bins.rows.tolist(),
+        "decisions": asdict(decision_curve({RAW: raw, CALIBRATED: calibrated}, y)),
+    }
+    return LabelCalibration.model_validate_json(json_text(content))
+
+
 def _columns(importance: Importance, label: int) -> list[ColumnImportance]:
     drop, spread = importance.drop[:, label].tolist(), importance.spread[:, label].tolist()
     found = [
@@ -155,7 +181,9 @@ def _columns(importance: Importance, label: int) -> list[ColumnImportance]:
 
 def _label_test(test: Mapping[str, Any], label: str) -> LabelTest:
     scores, intervals = test["labels"][label], test["intervals"]["labels"][label]
-    return LabelTest.model_validate_json(json_text({**scores, "intervals": intervals}))
+    calibration = test.get("calibration", {}).get(label)
+    content = {**scores, "intervals": intervals, "calibration": calibration}
+    return LabelTest.model_validate_json(json_text(content))
 
 
 def _facts(experiment: Experiment, checkpoint: Checkpoint) -> TableFacts:

@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from search.evidence.evidence import LabelEvidence
+from search.evidence.evidence import LabelCalibration, LabelEvidence
 from search.figures.captioned import CaptionedFigure, compact
 from search.figures.comparison import GUESS, name_rows
 from search.figures.words import plotly_text
-from trainer.pages import curves
+from trainer import wording
+from trainer.pages import calibration
 from trainer.pages.curves import BLUE, GREY, ORANGE, plain_figure
-from trainer.scores.evaluation import Reliability
+from trainer.scores.reliability import Reliability
 
 STEADY = 10  # predicted rows from which on a precision is more than noise
 
@@ -31,7 +32,7 @@ def precision_recall_figure(label: LabelEvidence) -> CaptionedFigure:
     figure.add_scatter(
         x=compact(recall),
         y=compact(precision),
-        customdata=compact(label.cuts),
+        customdata=compact(label.cuts_in_use),
         mode="lines",
         line={"color": BLUE, "width": 2},
         hovertemplate="recall %{x:.3f}<br>precision %{y:.3f}<br>threshold %{customdata:.3f}"
@@ -54,7 +55,8 @@ def precision_recall_figure(label: LabelEvidence) -> CaptionedFigure:
     return CaptionedFigure(
         "Precision and recall",
         figure,
-        f"On the validation rows the threshold {label.threshold:.3f} (diamond) finds "
+        f"On the validation rows the threshold {wording.threshold(label.threshold_in_use)} "
+        "(diamond) finds "
         f"{100 * x:.1f}\u00a0% of the positives, and {100 * y:.1f}\u00a0% of the rows that it "
         "predicts to be positive are positive; guessing would reach a precision of "
         f"{100 * share:.1f}\u00a0% (dashed line).",
@@ -62,17 +64,30 @@ def precision_recall_figure(label: LabelEvidence) -> CaptionedFigure:
 
 
 def reliability_figure(label: LabelEvidence) -> CaptionedFigure:
-    """Draw what was observed over the mean probability of each bin."""
-    predicted, observed = np.array(label.predicted), np.array(label.observed)
-    rows = np.array(label.bin_rows)
-    mean = float(np.average(predicted, weights=rows))
-    share = label.positives / label.rows
+    """Draw what was observed over the mean probability of each bin, before and after calibration.
+
+    Calibrated are the rows by curves that were fitted without them.
+    """
+    bins, raw = _bins(label), None
+    if label.calibration is not None:
+        bins, raw = _bins(label.calibration), bins
     return CaptionedFigure(
         "Reliability",
-        curves.reliability_figure(Reliability(predicted=predicted, observed=observed, rows=rows)),
-        f"The mean probability is {100 * mean:.1f}\u00a0% where {100 * share:.1f}\u00a0% are "
-        "positive. Where the curve is on the dashed line, probabilities are right on average; "
-        "where it is below, they are too high.",
+        calibration.reliability_figure(bins, raw),
+        calibration.reliability_caption(bins, raw),
+    )
+
+
+def _bins(of: LabelEvidence | LabelCalibration) -> Reliability:
+    return Reliability(np.array(of.predicted), np.array(of.observed), np.array(of.bin_rows))
+
+
+def decision_curve_figure(told: LabelCalibration) -> CaptionedFigure:
+    """Draw what it is worth to act on the rows from each threshold probability on."""
+    return CaptionedFigure(
+        "Decision curve",
+        calibration.decision_curve_figure(told.decisions),
+        calibration.decision_curve_caption(told.decisions),
     )
 
 

@@ -7,7 +7,12 @@ from search.figures.captioned import CaptionedFigure
 from search.figures.comparison import comparison_figure
 from search.figures.history import history_figure
 from search.figures.importances import importance_figure
-from search.figures.labels import columns_figure, precision_recall_figure, reliability_figure
+from search.figures.labels import (
+    columns_figure,
+    decision_curve_figure,
+    precision_recall_figure,
+    reliability_figure,
+)
 from search.figures.learning_curves import learning_curve_figure
 from search.figures.parallel_coordinates import parallel_coordinate_figure
 from search.figures.remedies import remedy_figure
@@ -39,7 +44,8 @@ def _figures(study: StudyRecord) -> Iterator[tuple[str, CaptionedFigure | None]]
 
 def evidence_figures(evidence: Evidence) -> dict[str, CaptionedFigure]:
     """Return the figures under "contenders", and per label "precision_recall:LABEL",
-    "reliability:LABEL" and "columns:LABEL"; only those there is something to draw for.
+    "reliability:LABEL", "decision_curve:LABEL" and "columns:LABEL"; only those there is something
+    to draw for.
     """
     figures = {}
     if evidence.macro_f1 is not None and evidence.contenders:
@@ -49,6 +55,8 @@ def evidence_figures(evidence: Evidence) -> dict[str, CaptionedFigure]:
             figures[f"precision_recall:{label.label}"] = precision_recall_figure(label)
         if label.predicted:
             figures[f"reliability:{label.label}"] = reliability_figure(label)
+        if label.calibration is not None and 0 < label.positives < label.rows:
+            figures[f"decision_curve:{label.label}"] = decision_curve_figure(label.calibration)
         if label.columns:
             figures[f"columns:{label.label}"] = columns_figure(label)
     return figures

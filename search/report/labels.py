@@ -1,10 +1,10 @@
 """What a report tells of each label: its scores, its curves, and the cuts of its slider."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.evidence.evidence import LabelEvidence, LabelTest
+from search.evidence.evidence import BeforeAndAfter, LabelEvidence, LabelTest
 from search.figures.captioned import CaptionedFigure
 from search.figures.labels import chosen_cut
 from search.figures.words import count
@@ -56,6 +56,7 @@ class LabelContent:
     on_test: str
     curve: CaptionedFigure | None
     reliability: CaptionedFigure | None
+    decisions: CaptionedFigure | None
     columns: CaptionedFigure | None
     cuts: dict[str, Any]
     doubt: str = ""
@@ -73,17 +74,18 @@ def label_content(
     test = label.test
     return LabelContent(
         name=label.label,
-        threshold=label.threshold,
+        threshold=label.threshold_in_use,
         f1=2 * found / (found + alarms + label.positives) if label.positives else None,
         validation=Rows(label.rows, label.positives),
-        test=None if test is None else Rows(test.support + _negatives(test), test.support),
+        test=None if test is None else Rows(_rows(test), test.support),
         scores=[] if test is None else _scores(test),
         on_test="" if test is None else _on_test(test),
         curve=figures.get(f"precision_recall:{label.label}"),
         reliability=figures.get(f"reliability:{label.label}"),
+        decisions=figures.get(f"decision_curve:{label.label}"),
         columns=figures.get(f"columns:{label.label}"),
         cuts={
-            "cuts": label.cuts,
+            "cuts": label.cuts_in_use,
             "found": label.true_positives,
             "alarms": label.false_positives,
             "rows": label.rows,
@@ -92,6 +94,34 @@ def label_content(
         },
         doubt=doubt,
     )
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How right the labels' probabilities are, `before` and `after` calibration, on `where` rows.
+
+    `shares` has each label's share of positives there.
+    """
+
+    where: str
+    calibration: dict[str, BeforeAndAfter]
+    shares: dict[str, float]
+
+
+def trust(labels: Sequence[LabelEvidence]) -> Trust | None:
+    """Return what is told of calibration: on test rows, if there are any; None without one."""
+    tested = {one.label: one.test for one in labels if one.test is not None}
+    on_test = {name: test.calibration for name, test in tested.items() if test.calibration}
+    if on_test:
+        shares = {name: tested[name].support / _rows(tested[name]) for name in on_test}
+        return Trust("test", on_test, shares)
+    scores = {one.label: one.calibration.scores for one in labels if one.calibration is not None}
+    shares = {one.label: one.positives / one.rows for one in labels}
+    return Trust("validation", scores, shares) if scores else None
+
+
+def _rows(test: LabelTest) -> int:
+    return test.support + _negatives(test)
 
 
 def _negatives(test: LabelTest) -> int:

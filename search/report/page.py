@@ -33,8 +33,8 @@ def figures(study_name: str, storage: str) -> dict[str, go.Figure]:
     """Return a stored study's figures by name; raises RaretuneError if there is no such one.
 
     Names are those of search.figures.study; with evidence stored there are also "contenders" and,
-    for each label, "precision_recall:LABEL", "reliability:LABEL" and "columns:LABEL". `storage` is
-    a URL.
+    for each label, "precision_recall:LABEL", "reliability:LABEL", "decision_curve:LABEL" and
+    "columns:LABEL". `storage` is a URL.
     """
     study = load_study(open_storage(storage, writable=False), study_name)
     record = read_study(study)

@@ -15,7 +15,7 @@ from search.figures.words import count
 from search.report.baselines import baseline_rows
 from search.report.diagnoses import group_failures, group_signs
 from search.report.ensemble import ensemble_content
-from search.report.labels import label_content
+from search.report.labels import label_content, trust
 from search.report.reproducibility import commands, definition_toml
 from search.report.verdict import compared, confirmation, remedy_words, signed, verdict, warnings
 from search.space.objective import in_words
@@ -79,7 +79,8 @@ def sections(
             label_content(label, figures, evidence.doubts.get(label.label, ""))
             for label in evidence.labels
         ]
-        content["labels"] = Section("Label by label", "Labels", {"labels": labels})
+        shown = {"labels": labels, "trust": trust(evidence.labels)}
+        content["labels"] = Section("Label by label", "Labels", shown)
     if choices := summarise_choices(study.trials):
         content["remedies"] = Section(
             "Which remedies earned their place", "Remedies", {"choices": choices}

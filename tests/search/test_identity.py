@@ -98,6 +98,7 @@ def test_another_study_of_the_same_name_hands_over_its_own_network(copied, capsy
         (lambda r: r["test"].update(macro_f1=0.999), "test score macro_f1 is said to be 0.999"),
         (lambda r: r["test"]["labels"]["rare"].update(recall=1.0), "test score labels rare recall"),
         (lambda r: r["thresholds"].update(rare=0.987), "threshold of rare is said to be 0.987"),
+        (lambda r: r["calibration"]["rare"].update(c=0.5), "calibration rare c is said to be 0.5"),
         (lambda r: r["validation"].update(macro_f1=0.9), "validated macro_f1 is said to be 0.9"),
         (lambda r: r["validation"]["scores"].clear(), "its score"),
         (lambda r: r["trial"].update(value=0.9), "settings, split, table or value"),
@@ -156,9 +157,18 @@ def test_a_broken_one_on_the_shelf_is_trained_again(copied, capsys):
     assert "is broken" in capsys.readouterr().err
 
 
-def test_one_of_an_earlier_version_is_known_by_what_it_is(copied, capsys):
+def without_calibration(record):
+    for part in (record, record["validation"], record["test"]):
+        del part["calibration"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda r: [r["trial"].pop(k) for k in ("study_id", "digest")], without_calibration],
+)
+def test_one_of_an_earlier_version_is_known_by_what_it_is(copied, capsys, change):
     session, study, shelf, _ = copied
-    edited(session.best_folder, lambda r: [r["trial"].pop(k) for k in ("study_id", "digest")])
+    edited(session.best_folder, change)
     before = (session.best_folder / "checkpoint.json").read_bytes()
     export_best(session, study, shelf)
     assert (session.best_folder / "checkpoint.json").read_bytes() == before

@@ -1,5 +1,7 @@
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,14 @@ def checkpoint(table_csv):
     experiment = prepare_experiment(table_csv, ROLES, shares, device)
     config = TrainConfig.create(batch_size=64, hidden_dim=32, num_layers=1, epochs=3, lr=3e-3)
     return make_checkpoint(experiment, fit(experiment.data, [config])[0])
+
+
+@pytest.fixture(scope="module")
+def calibrated(checkpoint):
+    """The checkpoint with curves that move its probabilities far."""
+    curves = {"rare": {"a": 1.6, "b": 0.5, "c": -2.0}, "rarer": {"a": 0.0, "b": 0.0, "c": -3.0}}
+    record = checkpoint.record.model_copy(update={"calibration": curves})
+    return replace(checkpoint, record=record)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +87,30 @@ def test_a_file_predicted_in_steps_is_the_frame_predicted_at_once(
         np.testing.assert_array_equal(probability, expected[:, i])
         decided = expected[:, i] >= np.float32(checkpoint.record.thresholds[label])
         np.testing.assert_array_equal(predicted[f"{label}_positive"], decided)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_calibrated_probabilities_decide_every_row_as_raw_ones(
+    checkpoint, calibrated, tmp_path, small_tables, new_csv, suffix
+):
+    """By what is written, against the thresholds that are written beside the checkpoint."""
+    save_checkpoint(tmp_path / "best", calibrated)
+    thresholds = json.loads((tmp_path / "best" / "thresholds.json").read_text())
+    for name, one, raw in (("c", calibrated, False), ("r", calibrated, True), ("o", checkpoint, 0)):
+        predict_file(one, new_csv, tmp_path / f"{name}{suffix}", raw=raw)
+    assert (tmp_path / f"r{suffix}").read_bytes() == (tmp_path / f"o{suffix}").read_bytes()
+    read = pd.read_csv if suffix == ".csv" else pd.read_parquet
+    found, before = (read(tmp_path / f"{name}{suffix}") for name in ("c", "r"))
+    for label in ("rare", "rarer"):
+        decided = found[f"{label}_positive"]
+        assert decided.tolist() == before[f"{label}_positive"].tolist()
+        assert 0 < decided.sum() < len(decided)
+        reached = found[f"{label}_probability"] >= thresholds[label]
+        assert reached.tolist() == (decided == 1).tolist()
+        assert found[f"{label}_probability"].mean() < before[f"{label}_probability"].mean()
+    raw = before["rare_probability"].to_numpy()
+    rising = found["rare_probability"].to_numpy()[np.argsort(raw)]
+    assert (np.diff(rising) >= 0).all()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from trainer.checkpoint import load_checkpoint, save_checkpoint
-from trainer.commands.terminal import label_grid, score_sentence
+from trainer.commands.terminal import (
+    calibration_grid,
+    calibration_sentence,
+    label_grid,
+    score_sentence,
+)
 from trainer.config import TrainConfig
 from trainer.data.table import Roles, read_table
 from trainer.errors import CheckpointError, TableError
@@ -85,13 +90,16 @@ def use(folder, rows):
     except CheckpointError as error:
         return str(error)
     record = checkpoint.record
-    label_grid("Validation rows", record.validation, record.doubts)
+    label_grid("Validation rows", record.as_handed_out(record.validation), record.doubts)
     if record.test is not None:
-        label_grid("Test rows", record.test, record.doubts)
+        label_grid("Test rows", record.test_as_handed_out, record.doubts)
+        calibration_grid(record.test_as_handed_out)
+        calibration_sentence(record.test, "test")
         score_sentence("", record.test["macro_f1"], record.test["intervals"]["macro"]["f1"])
     assert record.table["sha256"]
     assert record.trial is None or record.trial["number"] >= 0
     assert record.model_dump_json()
+    assert all(0 <= threshold <= 1 for threshold in record.thresholds_in_use.values())
     try:
         assert predict_frame(checkpoint, rows).shape == (len(rows), len(record.labels))
     except TableError as error:  # another column's name is read
@@ -144,6 +152,12 @@ def test_every_value_left_out_loads_or_is_refused(made, folder):
         (("split", "seed"), -1),
         (("table", "sha256"), "abc"),
         (("trial", "number"), "three"),
+        (("calibration", "rare", "a"), -0.1),
+        (("calibration", "rare", "b"), float("nan")),
+        (("calibration", "rare", "c"), 1e300),
+        (("calibration", "rare"), {"a": 1.0, "b": 1.0}),
+        (("calibration",), {}),
+        (("test", "calibration"), {"rare": {}}),
         (("features", 0, "numbers", 0), "b"),
     ],
 )
@@ -225,6 +239,7 @@ def test_a_record_of_format_1_is_still_read(made, folder):
     record = copy.deepcopy(made[1])
     record |= {"format_version": 1, "features": record["features"][0]}
     del record["validation"]["doubts"], record["split"]["folds"], record["split"]["repeats"]
+    del record["calibration"], record["validation"]["calibration"], record["test"]["calibration"]
     (folder / "checkpoint.json").write_text(json.dumps(record))
     tensors = load_file(folder / "model.safetensors")
     save_file(
@@ -232,7 +247,10 @@ def test_a_record_of_format_1_is_still_read(made, folder):
         folder / "model.safetensors",
     )
     assert use(folder, made[2]) == ""
-    assert load_checkpoint(folder).record.doubts == {}
+    read = load_checkpoint(folder).record
+    assert read.doubts == {}
+    assert read.calibrations is None
+    assert read.thresholds_in_use == read.thresholds
 
 
 def test_a_history_is_read_as_it_was_written(folder):
@@ -241,3 +259,21 @@ def test_a_history_is_read_as_it_was_written(folder):
     found = load_checkpoint(folder).history
     assert [int(row["epoch"]) for row in written] == [row["epoch"] for row in found]
     assert [float(row["loss"]) for row in written] == [row["loss"] for row in found]
+
+
+def test_what_is_shown_beside_predictions_is_of_calibrated_probabilities(made):
+    record = load_checkpoint(made[0]).record
+    shown = record.test_as_handed_out
+    for label, (name, raw) in zip(
+        shown["labels"].values(), record.test["labels"].items(), strict=True
+    ):
+        after = record.test["calibration"][name]["after"]
+        assert label["threshold"] == record.thresholds_in_use[name] != raw["threshold"]
+        assert label["brier"] == after["brier"] != raw["brier"]
+        assert label["calibration_error"] == after["calibration_error"]
+        assert {
+            **label,
+            **{key: raw[key] for key in ("threshold", "brier", "calibration_error")},
+        } == raw
+    written = json.loads((made[0] / "thresholds.json").read_text())
+    assert written == record.thresholds_in_use

@@ -37,6 +37,7 @@ from trainer.commands.options import (
     OptimizeThresholds,
     OutputDir,
     Predictions,
+    Raw,
     Repeats,
     Resume,
     Seed,
@@ -155,8 +156,13 @@ def predict(
     sheet: Sheet = None,
     decimal: Decimal = None,
     thousands: Thousands = None,
+    raw: Raw = False,
 ) -> None:
-    """Write each label's probability and decision for every row of a table."""
+    """Write each label's probability and decision for every row of a table.
+
+    Probabilities are calibrated: of rows with 0.2, about one in five is positive. The thresholds
+    that go with them are in the checkpoint's thresholds.json.
+    """
     written = _written(separator, encoding, sheet, decimal, thousands)
     with _kept_for_good():
         from trainer.checkpoint import load_checkpoint, other_thresholds
@@ -177,7 +183,7 @@ def predict(
             say(told)
         path = from_anywhere(csv)
         dialect = dialect_for(path, loaded.record.dialect, written)
-        rows = predict_file(loaded, path, output, id_, say, dialect)
+        rows = predict_file(loaded, path, output, id_, say, dialect, raw=raw)
     with beside(output):
         print(f"{rows} rows predicted to {output}")
 

@@ -1,17 +1,29 @@
 """The command evaluate: a checkpoint's scores on a labelled table, in print and as a page."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.text import Text
 
-from trainer.checkpoint import Checkpoint, json_text, load_checkpoint, other_thresholds
+from trainer.checkpoint import (
+    Checkpoint,
+    Record,
+    json_text,
+    load_checkpoint,
+    other_thresholds,
+)
 from trainer.commands.device import one_thread
 from trainer.commands.tables.options import dialect_for
-from trainer.commands.terminal import label_grid, result_console, score_sentence
+from trainer.commands.terminal import (
+    calibration_grid,
+    label_grid,
+    result_console,
+    score_sentence,
+)
 from trainer.data.cells.dialect import Dialect
 from trainer.data.digests import KnownRows, row_digests
 from trainer.data.files.sources import from_anywhere
@@ -19,8 +31,11 @@ from trainer.data.reading import read_names
 from trainer.data.table import Roles, Table, read_table
 from trainer.errors import TableError
 from trainer.experiment import ScoredRows, SplitSettings, score_rows, split_again
-from trainer.pages.evaluation import write_page
+from trainer.pages.calibration import CALIBRATED, RAW
+from trainer.pages.evaluation import CalibratedRows, write_page
 from trainer.predict import unseen_texts
+from trainer.scores.evaluation import LabelScores
+from trainer.scores.reliability import decision_curve
 from trainer.writing import beside
 
 PAGE = "evaluation.html"
@@ -54,17 +69,27 @@ def evaluate(
             print(text.sentence, file=sys.stderr)
     scored = score_rows(checkpoint, table, rows, names)
     page = output or folder / PAGE
+    record = checkpoint.record
+    handed_out = record.as_handed_out(scored.to_json())
+    shown = {name: LabelScores(**one) for name, one in handed_out["labels"].items()}
     write_page(
         page,
-        scored.scores,
+        replace(scored.scores, labels=shown),
         scored.intervals,
         scored.probabilities,
         scored.labels,
         checkpoint=str(folder),
         table=csv.name,
         note=note,
+        calibrated=_calibrated(record, scored, names),
     )
-    found = {**scored.to_json(), "rows": len(rows), "page": str(page), "note": note}
+    found = {
+        **handed_out,
+        "decision_curves": _curves(scored),
+        "rows": len(rows),
+        "page": str(page),
+        "note": note,
+    }
     with beside(page):
         if as_json:
             print(json_text(found))
@@ -75,11 +100,34 @@ def evaluate(
 def _print_scores(scored: ScoredRows, found: Mapping[str, Any], table: str) -> None:
     console = result_console()
     console.print(label_grid(f"{table}, {found['rows']} rows", found))
+    if "calibration" in found:
+        console.print(calibration_grid(found))
     macro = scored.intervals.macro["f1"]
     sentence = score_sentence("", scored.scores.macro_f1, macro).strip()
     page = f"Intervals and curves are in {found['page']}"
     lines = [f"{sentence[0].upper()}{sentence[1:]}.", found["note"], page]
     console.print(Text("\n".join(line for line in lines if line)), soft_wrap=True)
+
+
+def _calibrated(record: Record, scored: ScoredRows, names: Sequence[str]) -> CalibratedRows | None:
+    """Return what the page shows of calibration, if the checkpoint has one."""
+    if scored.calibrated is None or record.calibrations is None:
+        return None
+    of_labels = dict(zip(record.labels, record.calibrations, strict=True))
+    return CalibratedRows(scored.calibrated, [of_labels[name] for name in names])
+
+
+def _curves(scored: ScoredRows) -> dict[str, Any]:
+    """Return each label's decision curve as JSON types."""
+    kinds = {RAW: scored.probabilities}
+    if scored.calibrated is not None:
+        kinds[CALIBRATED] = scored.calibrated
+    return {
+        name: asdict(
+            decision_curve({kind: p[:, i] for kind, p in kinds.items()}, scored.labels[:, i])
+        )
+        for i, name in enumerate(scored.scores.labels)
+    }
 
 
 def _labelled_table(checkpoint: Checkpoint, csv: Path, dialect: Dialect) -> Table:

@@ -271,6 +271,15 @@ Predictions = Annotated[
     Path,
     flag("output", "File to write the predictions to: .csv, .csv.gz or .parquet; - is stdout."),
 ]
+Raw = Annotated[
+    bool,
+    flag(
+        "raw",
+        "Write the probabilities that the networks gave, which remedies for imbalance push up, "
+        "instead of calibrated ones; decisions are the same. Their thresholds are in "
+        "checkpoint.json.",
+    ),
+]
 CopiedId = Annotated[
     list[str] | None,
     flag(

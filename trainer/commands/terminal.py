@@ -1,5 +1,6 @@
 """Tables of scores, as the commands print them to stdout."""
 
+import math
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from trainer.steps.compiler import build, without_compiler
 from trainer.visible import visible
+from trainer.wording import threshold
 
 COLUMNS = {
     "threshold": "threshold",
@@ -100,10 +102,43 @@ def label_grid(title: str, scores: Mapping[str, Any], doubted: Collection[str] =
         grid.add_column(heading, justify="right")
     for label, row in scores["labels"].items():
         numbers = ["-" if row[key] is None else f"{row[key]:.3f}" for key in COLUMNS]
-        if label in doubted:
-            numbers[0] = "-"
+        numbers[0] = "-" if label in doubted else threshold(row["threshold"])
         grid.add_row(label, *numbers, str(row["support"]))
     return grid
+
+
+def calibration_sentence(scores: Mapping[str, Any], where: str) -> str:
+    """Return how right the probabilities are on the rows `where`, or nothing if that is unknown."""
+    found = scores.get("calibration", {}).values()
+    if not found:
+        return ""
+    before, after = (
+        sum(one[when]["calibration_error"] for one in found) / len(found)
+        for when in ("before", "after")
+    )
+    return (
+        f"Probabilities are calibrated: on {where} rows they are {after:.3f} away from the "
+        f"observed shares, and were {before:.3f} away as the networks gave them (mean expected "
+        "calibration error of the labels)."
+    )
+
+
+def calibration_grid(scores: Mapping[str, Any]) -> Grid:
+    """Return how right each label's probabilities are, before and after calibration."""
+    grid = Grid(title="Probabilities, before > after calibration", title_justify="left")
+    grid.add_column("label")
+    for heading in ("positive", "mean", "slope", "intercept", "Brier", "calibration error"):
+        grid.add_column(heading, justify="right")
+    names = ("mean_probability", "slope", "intercept", "brier", "calibration_error")
+    for label, one in scores.get("calibration", {}).items():
+        pairs = ((one["before"][name], one["after"][name]) for name in names)
+        texts = (" > ".join(map(_number, pair)) for pair in pairs)
+        grid.add_row(label, _number(scores["labels"][label]["prevalence"]), *texts)
+    return grid
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 def shrunk_sentence(shrunk: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from trainer.commands.interrupt import interruptible
 from trainer.commands.monitor import epoch_view
 from trainer.commands.tables.options import dialect_of
 from trainer.commands.terminal import (
+    calibration_sentence,
     label_grid,
     progress_console,
     remark_on_speed,
@@ -244,8 +245,8 @@ def describe(trained: Trained, seconds: float) -> dict[str, Any]:
         "best_epoch": trained.result.best_epoch,
         "stopped": trained.result.stopped,
         "finished": trained.finished,
-        "validation": None if record is None else record.validation,
-        "test": None if record is None else record.test,
+        "validation": None if record is None else record.as_handed_out(record.validation),
+        "test": None if record is None else record.test_as_handed_out,
         "diagnosis": [
             {"sign": sign.name, "words": sign.words, "remedies": list(sign.flags)}
             for sign in trained.signs
@@ -262,9 +263,10 @@ def _print_trained(trained: Trained) -> None:
     if trained.checkpoint is not None:
         record = trained.checkpoint.record
         how = "cross-fitted" if trained.result.config.optimize_thresholds else "at 0.5"
-        console.print(label_grid(f"Validation rows ({how})", record.validation, record.doubts))
-        if record.test is not None:
-            console.print(label_grid("Test rows", record.test, record.doubts))
+        validation = record.as_handed_out(record.validation)
+        console.print(label_grid(f"Validation rows ({how})", validation, record.doubts))
+        if (test := record.test_as_handed_out) is not None:
+            console.print(label_grid("Test rows", test, record.doubts))
         lines += _scores(trained, record)
     lines += ["", *_diagnosis(trained), "", "Next:", *_next(trained)]
     console.print(Text("\n".join(lines)), soft_wrap=True)
@@ -278,6 +280,8 @@ def _scores(trained: Trained, record: Record) -> Iterator[str]:
     if record.test is not None:
         macro = record.test["intervals"]["macro"]["f1"]
         yield score_sentence("Test", record.test["macro_f1"], macro) + "."
+        if sentence := calibration_sentence(record.test, "test"):
+            yield sentence
     yield from doubt_sentences(record.doubts)
     if sentence := shrunk_sentence(record.validation["shrunk_thresholds"]):
         yield sentence

@@ -1,4 +1,4 @@
-"""ROC, precision-recall and reliability of one label: points from pure functions, then figures."""
+"""ROC and precision-recall of one label: points from pure functions, then figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from sklearn.metrics import precision_recall_curve, roc_curve
 from torch import Tensor
 
-from trainer.scores.evaluation import LabelScores, Reliability
+from trainer.scores.evaluation import LabelScores
 
 MOST_POINTS = 300
 BLUE, ORANGE, GREY = "#2f8fcf", "#d9730d", "#8a8f98"  # told apart in any kind of colour vision
@@ -78,26 +78,6 @@ def precision_recall_figure(curve: Curve, scores: LabelScores) -> go.Figure:
     figure.add_scatter(**_LINE, x=[0, 1], y=level, line=_GUESS, hoverinfo="skip")
     figure.add_scatter(**_LINE, **_along(curve, "recall", "precision"), line_shape="vh")
     figure.add_scatter(**_dot(scores.recall, scores.precision))
-    return figure
-
-
-def reliability_figure(bins: Reliability) -> go.Figure:
-    """Draw the observed share over the mean probability of each bin, with Wilson intervals."""
-    low, high = wilson_interval(bins.observed, bins.rows)
-    top = 1.06 * float(max(bins.predicted.max(), high.max()))
-    figure = plain_figure("Mean probability", "Observed share", [0, top], [0, top])
-    figure.add_scatter(**_LINE, x=[0, top], y=[0, top], line=_GUESS, hoverinfo="skip")
-    figure.add_scatter(
-        x=bins.predicted,
-        y=bins.observed,
-        error_y={"array": high - bins.observed, "arrayminus": bins.observed - low, "width": 3},
-        customdata=bins.rows,
-        mode="lines+markers",
-        line={"color": BLUE, "width": 1.5},
-        marker={"size": 7},
-        hovertemplate="probability %{x:.3f}<br>observed %{y:.3f}<br>%{customdata} rows"
-        "<extra></extra>",
-    )
     return figure
 
 

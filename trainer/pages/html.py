@@ -13,6 +13,7 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from trainer.visible import visible
+from trainer.wording import threshold
 
 DASH = "\N{EN DASH}"
 
@@ -26,9 +27,10 @@ def render(template: Path, **values: object) -> str:
 def environment(folder: Path) -> Environment:
     """Return what renders the templates of a folder, which may use base.html and kit.html too.
 
-    Filters: number, integer, percent and breakable of this module; plotly_json, a figure (or lists
-    of them) as the source of a script. Functions: source(NAME), a file as it stands, for <style>
-    and <script>; plotly_js(); version(). A name that was not handed over is an error.
+    Filters: number, integer, percent, threshold and breakable, as functions of these names;
+    plotly_json, a figure (or lists of them) as the source of a script. Functions: source(NAME), a
+    file as it stands, for <style> and <script>; plotly_js(); version(). A name that was not handed
+    over is an error.
     """
     loader = ChoiceLoader([FileSystemLoader(folder), FileSystemLoader(Path(__file__).parent)])
     made = Environment(
@@ -43,6 +45,7 @@ def environment(folder: Path) -> Environment:
         "number": number,
         "integer": integer,
         "percent": percent,
+        "threshold": threshold,
         "breakable": breakable,
         "plotly_json": _plotly_json,
     }

@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.scores.metrics import Counts, average_precision, confusion, rank, roc_auc
-
-MAX_BINS = 10
-POSITIVES_PER_BIN = 10
+from trainer.scores.reliability import reliability
 
 
 @dataclass(frozen=True)
@@ -19,8 +16,9 @@ class LabelScores:
     """One label on N rows: its cut, the decisions' counts, and scores in [0, 1].
 
     `support` counts the positives and `prevalence` is their share of the rows; `predicted_share` is
-    that of the rows decided positive. `brier` is the mean squared error of the probabilities,
-    `calibration_error` their mean distance from the observed share over the bins of `reliability`.
+    that of the rows decided positive. `brier` is the mean squared error of the probabilities that
+    were scored, `calibration_error` their mean distance from the observed share over the bins of
+    `trainer.scores.reliability`; a checkpoint keeps those of its networks' own, raw probabilities.
     ROC AUC is nan where the rows hold one value only; other undefined ratios are 0.
     """
 
@@ -53,23 +51,6 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types; a score that is undefined is nan."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """Probabilities against what was observed, in bins of about equally many rows, B of them.
-
-    Shapes: predicted (B,) mean probability, observed (B,) share of positives, rows (B,) int64.
-    """
-
-    predicted: np.ndarray
-    observed: np.ndarray
-    rows: np.ndarray
-
-    @property
-    def error(self) -> float:
-        """Expected calibration error. Source: Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602."""
-        return float(np.average(np.abs(self.predicted - self.observed), weights=self.rows))
 
 
 def evaluate(
@@ -114,23 +95,6 @@ def evaluate(
         macro_roc_auc=float(roc_area.nanmean()),
         labels={name: LabelScores(*values) for name, *values in columns},
     )
-
-
-def reliability(probabilities: Tensor, labels: Tensor) -> Reliability:
-    """Bin one label's rows by quantiles of its probabilities, about ten positives to a bin.
-
-    Shapes (N rows): probabilities (N,), labels (N,) 0 or 1. There are 2 to 10 bins, fewer where
-    ties leave one empty; bins are those of scikit-learn's calibration_curve(strategy="quantile").
-    """
-    p, y = probabilities.double().numpy(), labels.numpy() > 0
-    n_bins = int(np.clip(y.sum() // POSITIVES_PER_BIN, 2, MAX_BINS))
-    edges = np.quantile(p, np.linspace(0, 1, n_bins + 1))[1:-1]
-    place = np.searchsorted(edges, p)
-    rows = np.bincount(place, minlength=n_bins)
-    filled = rows > 0
-    totals = [np.bincount(place, weights=w, minlength=n_bins)[filled] for w in (p, y)]
-    rows = rows[filled]
-    return Reliability(totals[0] / rows, totals[1] / rows, rows)
 
 
 def threshold_tensor(thresholds: dict[str, float], names: Sequence[str]) -> Tensor:

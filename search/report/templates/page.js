@@ -23,6 +23,11 @@ const watch = new IntersectionObserver(
 plots.forEach((plot) => watch.observe(plot));
 window.addEventListener("beforeprint", () => plots.forEach(draw));
 
+// As trainer/wording.py writes a threshold.
+function written(threshold) {
+  return threshold >= 0.1 || threshold === 0 ? threshold.toFixed(3) : String(Number(threshold.toPrecision(2)));
+}
+
 // A label's slider moves its cut over the validation rows; to the right it rises.
 function startCut(box) {
   const { cuts, found, alarms, rows, positives, chosen } = JSON.parse(
@@ -40,7 +45,7 @@ function startCut(box) {
     const precision = predicted ? found[place] / predicted : 0;
     const recall = found[place] / positives;
     const shown = {
-      threshold: cuts[place].toFixed(3),
+      threshold: written(cuts[place]),
       precision: precision.toFixed(3),
       recall: recall.toFixed(3),
       f1: ((2 * found[place]) / (predicted + positives)).toFixed(3),

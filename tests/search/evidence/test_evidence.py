@@ -2,11 +2,13 @@ import json
 
 import optuna
 import pytest
+import torch
 
 from search.evidence.evidence import (
     ColumnImportance,
     Contender,
     Evidence,
+    LabelCalibration,
     LabelEvidence,
     LabelTest,
     TableFacts,
@@ -14,7 +16,11 @@ from search.evidence.evidence import (
     stored,
 )
 from search.store.attributes import EVIDENCE
+from trainer.scores.calibration import Calibration, calibrated_thresholds
+from trainer.scores.reliability import decision_curve
 
+ROWS = torch.linspace(0, 1, 700), (torch.arange(700) % 3 == 0).float()
+SCORES = {when: {"brier": 1 / 3, "slope": None} for when in ("before", "after")}
 LARGEST_PIECE = 60_000  # MySQL's TEXT holds 65,535 bytes
 
 
@@ -49,6 +55,14 @@ def label_evidence(name, cuts=300):
             false_negatives=3,
             true_negatives=4,
             intervals={"f1": (0.1, 0.2), "roc_auc": (None, None)},
+            calibration=SCORES,
+        ),
+        calibration=LabelCalibration(
+            **{"a": 1 / 3, "b": 2 / 3, "c": -1 / 7, "scores": SCORES},
+            predicted=[0.1 + i / 30 for i in range(10)],
+            observed=[0.1 + i / 30 for i in range(10)],
+            bin_rows=[100_000] * 10,
+            decisions=decision_curve(dict.fromkeys(("raw", "calibrated"), ROWS[0]), ROWS[1]),
         ),
     )
 
@@ -158,3 +172,13 @@ def test_evidence_that_is_not_as_it_was_written_is_gathered_again(study, name, p
     store(study, evidence())
     study._storage.set_study_system_attr(study._study_id, EVIDENCE + name, piece)
     assert stored(study, 3) is None
+
+
+def test_cuts_and_threshold_in_use_are_those_of_what_is_handed_out():
+    own = label_evidence("one").model_copy(update={"threshold": 1 / 2.5})
+    curve = Calibration(1 / 3, 2 / 3, -1 / 7)
+    expected = calibrated_thresholds(torch.tensor(own.cuts), [curve] * len(own.cuts))
+    assert own.cuts_in_use == pytest.approx(expected, rel=1e-4)
+    assert own.threshold_in_use == own.cuts_in_use[1]
+    raw = own.model_copy(update={"calibration": None})
+    assert (raw.cuts_in_use, raw.threshold_in_use) == (own.cuts, own.threshold)

@@ -8,12 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
+from search.evidence.evidence import is_of
 from search.evidence.gather import COLUMNS, CONSTANT, counts_along_cuts, gather
 from trainer.checkpoint import json_text, load_checkpoint, save_checkpoint
 from trainer.config import TrainConfig
 from trainer.data.table import Roles
 from trainer.experiment import (
     SplitSettings,
+    finished,
+    held_out_probabilities,
     make_checkpoint,
     prepare_experiment,
     score_rows,
@@ -21,7 +24,8 @@ from trainer.experiment import (
 )
 from trainer.loop.fit import fit
 from trainer.predict import predict_frame
-from trainer.scores.evaluation import reliability
+from trainer.scores.calibration import cross_fitted
+from trainer.scores.reliability import decision_curve, reliability
 
 ROLES = Roles(("rare", "rarer"), group="family", id=("person",))
 CONFIGS = [
@@ -31,14 +35,14 @@ CONFIGS = [
 
 
 def prepared(table_csv, test_size, roles=ROLES):
-    """An experiment and the checkpoints of two trials with their test scores."""
+    """An experiment and the checkpoints of two trials as they are handed over."""
     split = SplitSettings(0.2, test_size, 0)
     experiment = prepare_experiment(table_csv, roles, split, torch.device("cpu"))
     checkpoints = [
         make_checkpoint(experiment, result, {"study": "s", "number": number})
         for number, result in zip((4, 1), fit(experiment.data, CONFIGS), strict=True)
     ]
-    return experiment, *[with_test_scores(one, experiment) for one in checkpoints]
+    return experiment, *[finished(one, experiment) for one in checkpoints]
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +112,34 @@ def test_bins_are_those_of_the_reliability_diagram_inside_their_intervals(traine
         assert all(low <= observed <= high for low, observed, high in bounds)
 
 
+def test_calibration_is_told_of_rows_that_the_curves_never_saw(trained, evidence):
+    experiment, best, _ = trained
+    data, held_out = experiment.data, held_out_probabilities(best, experiment)
+    unseen = cross_fitted(held_out, data.y_validation, data.cross_fold)
+    for i, label in enumerate(evidence.labels):
+        told, y = label.calibration, data.y_validation[:, i]
+        assert told.curve == best.record.calibrations[i]
+        assert told.predicted == pytest.approx(reliability(unseen[:, i], y).predicted.tolist())
+        expected = decision_curve({"raw": held_out[:, i], "calibrated": unseen[:, i]}, y)
+        assert told.decisions == expected
+        assert label.threshold_in_use == pytest.approx(
+            best.record.thresholds_in_use[label.label], rel=1e-5
+        )
+
+
+def test_evidence_without_a_calibration_is_that_of_a_checkpoint_without(trained, evidence):
+    """As an earlier version wrote both; a checkpoint with curves is another one."""
+    experiment, best, rival = trained
+    assert is_of(evidence, best)
+    raw = replace(best, record=best.record.model_copy(update={"calibration": None}))
+    found = gather(experiment, raw, {"plain BCE": rival})
+    assert all(label.calibration is None for label in found.labels)
+    assert found.labels[0].cuts == found.labels[0].cuts_in_use == evidence.labels[0].cuts
+    assert is_of(found, raw)
+    assert not is_of(found, best)
+    assert not is_of(evidence, raw)
+
+
 def test_columns_that_the_labels_depend_on_come_first(evidence):
     for label in evidence.labels:
         drops = [one.drop for one in label.columns]
@@ -124,7 +156,8 @@ def test_test_scores_are_the_checkpoints_own(trained, evidence):
     assert evidence.interval == pytest.approx(test["intervals"]["macro"]["f1"])
     for label in evidence.labels:
         own = json.loads(label.test.model_dump_json())
-        intervals = own.pop("intervals")
+        intervals, calibration = own.pop("intervals"), own.pop("calibration")
+        assert calibration == json.loads(json_text(test["calibration"][label.label]))
         assert own.items() <= json.loads(json_text(test["labels"][label.label])).items()
         assert intervals["f1"] == list(test["intervals"]["labels"][label.label]["f1"])
 

@@ -7,12 +7,11 @@ from trainer.pages.curves import (
     MOST_POINTS,
     precision_recall_figure,
     precision_recall_points,
-    reliability_figure,
     roc_figure,
     roc_points,
     wilson_interval,
 )
-from trainer.scores.evaluation import evaluate, reliability
+from trainer.scores.evaluation import evaluate
 
 
 def draw(rows=300, levels=None):
@@ -86,15 +85,3 @@ def test_figures_mark_the_decisions_in_use_and_the_score_of_guessing():
     at_cut = np.flatnonzero(curve.customdata >= scores.threshold).max()
     assert curve.y[at_cut] <= dot.y[0] <= curve.y[at_cut + 1]
     assert curve.x[at_cut] <= dot.x[0] <= curve.x[at_cut + 1]
-
-
-def test_a_reliability_figure_shows_the_bins_within_its_range():
-    p, y = draw()
-    bins = reliability(p, y)
-    figure = reliability_figure(bins)
-    points = figure.data[1]
-    np.testing.assert_array_equal(points.x, bins.predicted)
-    np.testing.assert_array_equal(points.y, bins.observed)
-    top = figure.layout.yaxis.range[1]
-    assert (points.y + points.error_y.array).max() < top
-    assert points.x.max() < top == figure.layout.xaxis.range[1]

@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from trainer.errors import RaretuneError
-from trainer.pages.evaluation import write_page
+from trainer.pages.curves import roc_points
+from trainer.pages.evaluation import CalibratedRows, write_page
 from trainer.scores.bootstrap import bootstrap
+from trainer.scores.calibration import Calibration, calibrated
 from trainer.scores.evaluation import evaluate
+from trainer.scores.reliability import before_and_after
 
 HOSTILE = "<script>alert(1)</script>"
 NAMES = (HOSTILE, 'with "quotes" & $dollars', "never")
@@ -100,12 +103,12 @@ def test_every_score_and_interval_is_in_the_tables(written, page):
     assert "nan" not in text
 
 
-def test_each_label_with_positives_has_three_figures_and_a_place_for_each(page):
+def test_each_label_with_positives_has_four_figures_and_a_place_for_each(page):
     source = page.scripts[-1]
     figures = json.loads(source[: source.index(".forEach")])
-    assert [len(row) for row in figures] == [3, 3, 0]
+    assert [len(row) for row in figures] == [4, 4, 0]
     places = [i for i in page.ids if i.startswith("plot-")]
-    assert places == [f"plot-{i}-{j}" for i in range(2) for j in range(3)]
+    assert places == [f"plot-{i}-{j}" for i in range(2) for j in range(4)]
     assert "No plots" in "".join(page.text)
 
 
@@ -129,3 +132,23 @@ def test_a_page_that_can_not_be_written_is_one_line_and_leaves_the_folder_as_it_
         write_page(tmp_path / "taken", *written[2:], p, y, checkpoint="c", table="t")
     assert "\n" not in str(raised.value)
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_calibrated_page_shows_both_probabilities_and_thresholds_as_handed_out(tmp_path):
+    p, y = draw()
+    curves = [Calibration(1.3, 0.8, -1.0)] * 3
+    found = calibrated(p, CUTS, curves)
+    result = evaluate(found.probabilities, y, torch.tensor(found.thresholds), NAMES)
+    intervals = bootstrap(p, y, CUTS, NAMES, resamples=20)
+    rows = CalibratedRows(found.probabilities, curves)
+    texts = {"checkpoint": "best", "table": "new.csv"}
+    write_page(tmp_path / "page.html", result, intervals, p, y, **texts, calibrated=rows)
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    text = " ".join("".join(page.text).split())
+    scores = before_and_after(p, found.probabilities, y, NAMES)[NAMES[1]]
+    assert f"{scores['after']['slope']:.3f} raw {scores['before']['slope']:.3f}" in text
+    assert f"{found.thresholds[1]:.3f}" in text
+    known = found.probabilities[:, 1].double().numpy()
+    raw_curve = roc_points(p[:, 1], y[:, 1])
+    moved = rows.of_label(1).moved(raw_curve).thresholds[1:]
+    assert all(np.abs(known - one).min() < 1e-6 for one in moved)

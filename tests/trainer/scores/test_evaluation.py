@@ -2,13 +2,11 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from scores_case import CUTS, NAMES, draw, scores_of
 from sklearn import metrics as reference
-from sklearn.calibration import calibration_curve
 
 from trainer.scores.bootstrap import bootstrap
-from trainer.scores.evaluation import evaluate, reliability, threshold_tensor
+from trainer.scores.evaluation import evaluate, threshold_tensor
 
 
 def test_counts_and_probability_scores_equal_scikit_learn():
@@ -42,32 +40,6 @@ def test_an_evaluation_and_its_intervals_are_plain_json():
     intervals = bootstrap(p, y, CUTS, NAMES, resamples=20).to_json()
     read = json.loads(json.dumps(intervals))
     assert tuple(read["labels"]["two"]["f1"]) == intervals["labels"]["two"]["f1"]
-
-
-@pytest.mark.parametrize("levels", [None, 20])
-def test_reliability_bins_equal_scikit_learn(levels):
-    p, y = draw(rows=2000, levels=levels)
-    bins = reliability(p[:, 0], y[:, 0])
-    observed, predicted = calibration_curve(
-        y[:, 0].numpy(), p[:, 0].double().numpy(), n_bins=10, strategy="quantile"
-    )
-    np.testing.assert_allclose(bins.predicted, predicted, rtol=1e-12)
-    np.testing.assert_allclose(bins.observed, observed, rtol=1e-12)
-    assert bins.rows.sum() == 2000
-    error = sum(bins.rows / 2000 * np.abs(predicted - observed))
-    assert bins.error == pytest.approx(error)
-
-
-@pytest.mark.parametrize(("positives", "bins"), [(0, 2), (19, 2), (35, 3), (500, 10)])
-def test_few_positives_make_few_bins(positives, bins):
-    y = (torch.arange(1000) < positives).float()
-    assert len(reliability(torch.linspace(0, 1, 1000), y).rows) == bins
-
-
-def test_perfectly_calibrated_probabilities_have_no_calibration_error():
-    p = torch.tensor([0.25] * 80 + [0.5] * 80)
-    y = torch.tensor([1.0, 0, 0, 0] * 20 + [1.0, 0] * 40)
-    assert reliability(p, y).error == pytest.approx(0, abs=1e-12)
 
 
 def test_thresholds_come_in_the_order_of_the_labels():
