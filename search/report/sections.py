@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from search.appraisal.baselines import Comparison, better_sentence
-from search.appraisal.certificate import Certificate, Worth, told
+from search.appraisal.certificate import Certificate
 from search.appraisal.corrected import corrected_macro_f1, validated_sentence
 from search.appraisal.ensemble import Ensemble
 from search.evidence.evidence import Evidence
 from search.figures.captioned import CaptionedFigure
 from search.figures.words import count
 from search.report.baselines import baseline_rows
+from search.report.certificate import certificate_content
 from search.report.diagnoses import group_failures, group_signs
 from search.report.ensemble import ensemble_content
 from search.report.labels import label_content, trust
 from search.report.reproducibility import commands, definition_toml
-from search.report.verdict import compared, confirmation, remedy_words, signed, verdict, warnings
+from search.report.verdict import compared, confirmation, remedy_words, verdict, warnings
 from search.space.objective import in_words
 from search.store.records import (
     StudyRecord,
@@ -61,7 +62,10 @@ def sections(
     found = Section(
         "What was found, and how sure that is",
         "What was found",
-        {**_found(study, evidence), "certificate": certificate and _certified(certificate)},
+        {
+            **_found(study, evidence),
+            "certificate": certificate and certificate_content(certificate),
+        },
     )
     content = {"found": replace(found, content={**found.content, "better": better})}
     if comparison is not None:
@@ -126,26 +130,6 @@ def _found(study: StudyRecord, evidence: Evidence | None) -> dict[str, Any]:
             for one in evidence.contenders
         ],
     }
-
-
-def _certified(certificate: Certificate) -> dict[str, Any]:
-    """Return what each remedy is worth, in a sentence and line by line."""
-    return {
-        "verdict": certificate.verdict,
-        "score": in_words(certificate.objective),
-        "how": f"The settings of trial {certificate.trial} were trained with {certificate.seeds} "
-        "new seeds as they are and without each remedy, on the same folds and for at most "
-        f"{count(certificate.epochs, 'epoch')}. The intervals are over rows drawn anew and over "
-        "seeds. All other settings stay as they were tuned, which was with the remedy in place.",
-        "remedies": [(one.remedy, _with_interval(one), told(one)) for one in certificate.remedies],
-    }
-
-
-def _with_interval(worth: Worth) -> str:
-    low, high = worth.interval
-    if low is None or high is None:
-        return signed(worth.difference)
-    return f"{signed(worth.difference)} ({signed(low)} to {signed(high)})"
 
 
 def _tiles(
