@@ -74,6 +74,9 @@ def _database(url: str, workspace: Path, *, repair: bool, table: Path | None) ->
             yield from _sqlite(storage, url, file)
         with explained(url):
             for name in optuna.get_all_study_names(storage):
+                if not isinstance(name, str):  # SQLite takes any value in any column
+                    yield Finding("error", f"a study's name is {name!r}, which is no text", RECOVER)
+                    continue
                 place = Place(name, Workspace(workspace), url, table, device="cpu")
                 yield from _study(storage, place, repair=repair)
     except ConfigError as error:

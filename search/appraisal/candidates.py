@@ -40,7 +40,7 @@ def find_candidates(
     A line on stderr names such trials.
     """
     ranked = complete(read_records(study))[: session.definition.ensemble]
-    trials = study.get_trials(deepcopy=False)
+    trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
     found: dict[int, Candidate] = {}
     missing: list[TrialRecord] = []
     for record in ranked:

@@ -228,11 +228,7 @@ def open_study(
         raise ConfigError(
             f"study {name!r} was not made by raretune; give the new one another --name"
         )
-    if [direction.name for direction in study.directions] != ["MAXIMIZE"]:
-        raise ConfigError(
-            f"study {name!r} does not maximise one value, as those of raretune do; give the new "
-            "one another --name"
-        )
+    _check_trials(study)
     if stored is None:
         identify(study)
         study.set_user_attr(FINGERPRINT, json.loads(json.dumps(fingerprint)))
@@ -245,6 +241,22 @@ def open_study(
     else:
         identify(study)  # one of an earlier version has no identity
     return study
+
+
+def _check_trials(study: optuna.Study) -> None:
+    """Refuse a study whose trials can't be searched on: Optuna counts them for the next number."""
+    name = study.study_name
+    if [direction.name for direction in study.directions] != ["MAXIMIZE"]:
+        raise ConfigError(
+            f"study {name!r} does not maximise one value, as those of raretune do; give the new "
+            "one another --name"
+        )
+    numbers = sorted(trial.number for trial in study.get_trials(deepcopy=False))
+    if numbers != list(range(len(numbers))):
+        raise ConfigError(
+            f"study {name!r} is damaged: trials are missing from it, or have a number twice; put "
+            "a backup of the database in its place, or search again under another --name"
+        )
 
 
 def stored_folds(url: str, name: str) -> int | None:
@@ -265,7 +277,7 @@ def load_study(storage: BaseStorage, name: str) -> optuna.Study:
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError:
-        names = ", ".join(optuna.get_all_study_names(storage)) or "none"
+        names = ", ".join(map(str, optuna.get_all_study_names(storage))) or "none"
         raise RaretuneError(f"no study {name!r} in this storage; there are: {names}") from None
 
 

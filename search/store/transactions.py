@@ -143,8 +143,12 @@ def set_attributes(study: optuna.Study, trial: Trial, attributes: Mapping[str, A
 
 
 def study_attributes(study: optuna.Study) -> dict[str, Any]:
-    """Return a study's system attributes, where optuna-dashboard keeps its notes."""
-    return study._storage.get_study_system_attrs(study._study_id)
+    """Return a study's system attributes, where optuna-dashboard keeps its notes.
+
+    SQLite takes any value in any column: what is named by other than text is not ours.
+    """
+    kept = study._storage.get_study_system_attrs(study._study_id)
+    return {name: value for name, value in kept.items() if isinstance(name, str)}
 
 
 def set_study_attributes(study: optuna.Study, attributes: Mapping[str, Any]) -> None:

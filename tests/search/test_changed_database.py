@@ -10,7 +10,6 @@ import pytest
 from search.report.reproducibility import definition_toml
 from search.run import run_search
 
-CHANGES = 12  # for each command
 ODD = [None, True, -1, 0, 3, 1e39, float("nan"), 10**20, "", "x", "nan", [], {}, [1], {"a": None}]
 RAW = [None, -1, 0, 7, 1e39, 2**62, "", "x", b"\xff\x00", "{", "[]", "1e999"]
 CACHES = ("version_info", "alembic_version")  # of which Optuna itself complains, tested elsewhere
@@ -30,7 +29,7 @@ def workspace(searched_session, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "runs"
     shutil.copytree(session.workspace.folder, folder)
     with sqlite3.connect(folder / "studies.db") as connection:
-        connection.execute("PRAGMA journal_mode=DELETE")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     (folder / "clinic.toml").write_text(definition_toml(session.definition))
     return folder
@@ -97,27 +96,40 @@ def inside(content, draw):
     return new
 
 
-COMMANDS = {
-    "trials": ("clinic",),
-    "best": ("clinic", "--json"),
-    "report": ("clinic",),
-    "export": ("clinic", "--output", "{folder}/out"),
-    "retrain": ("clinic", "--output", "{folder}/out"),
-    "doctor": ("--csv", "{table}"),
-    "search": ("{folder}/clinic.toml",),
+COMMANDS = {  # and how many changes are tried with each
+    "trials": (16, "clinic"),
+    "best": (12, "clinic", "--json"),
+    "report": (5, "clinic"),
+    "export": (8, "clinic", "--output", "{folder}/out"),
+    "retrain": (8, "clinic", "--output", "{folder}/out"),
+    "confirm": (6, "clinic", "--top", "1", "--seeds", "1"),
+    "ensemble": (6, "clinic"),
+    "doctor": (8, "--csv", "{table}"),
+    "search": (5, "{folder}/clinic.toml"),
 }
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_changed_value_is_no_traceback(changed, here, table_csv, tmp_path, command):
+def test_a_changed_value_is_no_traceback(changed, here, table_csv, command):
     draw = random.Random(command)
-    for number in range(CHANGES):
+    for number in range(COMMANDS[command][0]):
         folder, told = changed(draw, number)
         check(here, command, folder, table_csv, told)
 
 
+def test_a_trial_that_is_missing_is_no_gap_to_search_on(workspace, tmp_path, here):
+    """Optuna counts the trials of a study to number the next, so that one would be there twice."""
+    folder = shutil.copytree(workspace, tmp_path / "runs")
+    with sqlite3.connect(folder / "studies.db") as connection:
+        connection.execute("UPDATE trials SET study_id = 7 WHERE number = 1")
+    connection.close()
+    done = here("search", folder / "clinic.toml", "--workspace", folder)
+    assert done.returncode == 2
+    assert "is damaged: trials are missing from it" in done.stderr
+
+
 def check(here, command, folder, table, told):
-    words = [word.format(folder=folder, table=table) for word in COMMANDS[command]]
+    words = [word.format(folder=folder, table=table) for word in COMMANDS[command][1:]]
     done = here(command, *words, "--workspace", folder)
     assert done.returncode in (0, 2), (told, done.stderr)
     assert "Traceback" not in done.stderr, told
