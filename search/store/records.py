@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NotRequired
+from typing import Any, Literal, NotRequired
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -184,7 +184,7 @@ DEFINED = TypeAdapter(dict[str, Any] | None)
 
 @with_config(ConfigDict(extra="allow"))
 class _Split(TypedDict):
-    folds: NotRequired[int]
+    folds: NotRequired[int | Literal["auto"]]  # auto where nothing was searched yet
 
 
 @with_config(ConfigDict(extra="allow"))

@@ -269,7 +269,8 @@ def stored_folds(url: str, name: str) -> int | None:
     except KeyError:
         return None
     fingerprint = read_fingerprint(study)
-    return None if fingerprint is None else int(fingerprint.get("split", {}).get("folds", 1))
+    folds = None if fingerprint is None else fingerprint.get("split", {}).get("folds", 1)
+    return folds if isinstance(folds, int) else None
 
 
 def load_study(storage: BaseStorage, name: str) -> optuna.Study:
