@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import optuna
 
 from search.appraisal.assemble import LEAST, Assembled, make_ensemble
-from search.appraisal.baselines import Comparison, store
+from search.appraisal.baselines import ENSEMBLE, Comparison, store
 from search.appraisal.certifying import NOT_CERTIFIED, Certified, certify_after
 from search.appraisal.comparing import Find, compare
 from search.appraisal.corrected import corrected_macro_f1
@@ -186,6 +186,9 @@ def _with_baselines(
             file=sys.stderr,
         )
         return outcome
+    except RaretuneError as error:
+        print(f"raretune: the baselines are left out: {error}", file=sys.stderr)
+        return outcome
     store(study, best.number, comparison)
     return replace(outcome, comparison=comparison)
 
@@ -200,5 +203,5 @@ def _finds(outcome: Outcome) -> dict[str, Find]:
         finds[f"trial {best.number}"] = Find(checkpoint, score)
     if outcome.assembled is not None:
         ensemble = outcome.assembled.ensemble
-        finds["the ensemble"] = Find(outcome.assembled.checkpoint, ensemble.macro_f1.ensemble)
+        finds[ENSEMBLE] = Find(outcome.assembled.checkpoint, ensemble.macro_f1.ensemble)
     return finds

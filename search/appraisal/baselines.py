@@ -18,6 +18,7 @@ from trainer.checkpoint import json_text
 from trainer.scores.bootstrap import Interval
 
 FORMAT = 1
+ENSEMBLE = "the ensemble"  # what it is called among what a search found
 
 
 class Frozen(BaseModel):
@@ -93,6 +94,23 @@ class Comparison(Frozen):
         }
         return dict(sorted(scored.items(), key=lambda item: -item[1][0].macro_f1))
 
+    def with_ensemble(self, validated: float | None) -> "Comparison":
+        """Return the comparison as it holds for an ensemble of this score, or without any.
+
+        An ensemble can be made anew after the baselines were held against an earlier one.
+        """
+        kept = self.found.get(ENSEMBLE)
+        if kept is None or kept.validated == validated:
+            return self
+        found = {name: one for name, one in self.found.items() if name != ENSEMBLE}
+        baselines = {
+            name: one.model_copy(
+                update={"difference": {n: d for n, d in one.difference.items() if n in found}}
+            )
+            for name, one in self.baselines.items()
+        }
+        return Comparison(found=found, baselines=baselines)
+
     def to_json(self) -> dict[str, Any]:
         """Return the baselines by name as JSON types."""
         return {name: one.model_dump() for name, one in self.baselines.items()}
@@ -151,14 +169,9 @@ def better_sentence(comparison: Comparison | None) -> str:
     return f"{sentence}; on the test rows it is {ahead}, by {apart}."
 
 
-def difference_words(baseline: Baseline, named: bool = False) -> str:
-    """Say how far a baseline's validated macro-F1 is from what was found, `named` by what it is."""
-    pieces = [
-        _with_interval(one.validation, one.validation_interval, plus=True)
-        + (f" of {name}" if named else "")
-        for name, one in baseline.difference.items()
-    ]
-    return ", ".join(pieces)
+def difference_words(difference: Difference) -> str:
+    """Return by how much a baseline's validated macro-F1 is ahead of what was found."""
+    return _with_interval(difference.validation, difference.validation_interval, plus=True)
 
 
 def _with_interval(

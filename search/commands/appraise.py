@@ -8,6 +8,7 @@ from rich.text import Text
 
 from search.appraisal.ablation import certify as certify_trial
 from search.appraisal.assemble import LEAST, make_ensemble
+from search.appraisal.baselines import Comparison, difference_words
 from search.appraisal.certificate import Certificate, interval_words, keep, told
 from search.appraisal.ensemble import Ensemble, recommendation, to_json
 from search.commands.retrain import MOST, check_count
@@ -145,3 +146,26 @@ def _grid(certificate: Certificate) -> Grid:
     for one in certificate.remedies:
         grid.add_row(one.remedy, f"{one.difference:+.4f}", interval_words(one), told(one))
     return grid
+
+
+def baselines_grid(comparison: Comparison) -> Grid:
+    """Return what was found, then ordinary models, best first, as a table."""
+    title = "Macro-F1 of ordinary models on the same folds and test rows"
+    grid = Grid(title=title, title_justify="left")
+    grid.add_column("model")
+    finds = comparison.found
+    ahead = [f"validated, ahead of {name}" for name in finds]
+    for heading in ("validated", "test", "test AP", *ahead):
+        grid.add_column(heading, justify="right")
+    for name, found in finds.items():
+        row = f"{found.validated:.4f}", _known(found.test), _known(found.test_ap)
+        grid.add_row(name, *row, *[""] * len(finds))
+    for name, (validation, one) in comparison.scored.items():
+        test = (one.test.macro_f1, one.test.macro_average_precision) if one.test else (None, None)
+        words = [difference_words(one.difference[find]) for find in finds]
+        grid.add_row(name, f"{validation.macro_f1:.4f}", *map(_known, test), *words)
+    return grid
+
+
+def _known(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

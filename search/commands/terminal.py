@@ -13,13 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
 
-from search.appraisal.baselines import Comparison, better_sentence, difference_words
+from search.appraisal.baselines import better_sentence
 from search.appraisal.corrected import validated_sentence
 from search.appraisal.ensemble import recommendation
-from search.commands.appraise import ensemble_grid, members
+from search.commands.appraise import baselines_grid, ensemble_grid, members
 from search.commands.pace import Pace, about
 from search.dashboard.notes import location_options
-from search.figures.words import listed
 from search.run import Outcome
 from search.space.objective import in_words
 from search.store.records import ChoiceSummary, TrialRecord, complete, summarise_choices
@@ -184,7 +183,9 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     if outcome.assembled is not None:
         console.print(ensemble_grid(outcome.assembled.ensemble))
     if outcome.comparison is not None:
-        console.print(_baselines(outcome.comparison))
+        console.print(baselines_grid(outcome.comparison))
+        for name, reason in outcome.comparison.failed.items():
+            console.print(Text(f"{name} failed: {reason}"), soft_wrap=True)
     console.print(_verdict(outcome), soft_wrap=True)
 
 
@@ -234,27 +235,6 @@ def _remedies(rows: Sequence[ChoiceSummary]) -> Grid:
         shown = row.parameter
         grid.add_row(name, row.choice, str(row.trials), f"{row.best:.4f}", f"{row.median:.4f}")
     return grid
-
-
-def _baselines(comparison: Comparison) -> Grid:
-    grid = Grid(title="Ordinary models on the same folds and test rows", title_justify="left")
-    grid.add_column("model")
-    for heading in ("validated macro-F1", "test macro-F1", "test AP"):
-        grid.add_column(heading, justify="right")
-    grid.add_column(f"ahead of {listed(list(comparison.found))} by (validated)")
-    for name, found in comparison.found.items():
-        grid.add_row(name, f"{found.validated:.4f}", _known(found.test), _known(found.test_ap), "")
-    for name, (validation, one) in comparison.scored.items():
-        test = (one.test.macro_f1, one.test.macro_average_precision) if one.test else (None, None)
-        ahead = difference_words(one, len(comparison.found) > 1)
-        grid.add_row(name, f"{validation.macro_f1:.4f}", *map(_known, test), ahead)
-    for name, reason in comparison.failed.items():
-        grid.add_row(name, "-", "-", "-", f"failed: {reason}")
-    return grid
-
-
-def _known(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _certified(outcome: Outcome) -> list[str]:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from search.appraisal.baselines import Comparison, difference_words
+from search.appraisal.baselines import Comparison, Difference
 from search.figures.words import listed
+from search.report.verdict import signed
+from trainer.pages.html import DASH
 
 Bounds = tuple[float | None, float | None]
 NONE: Bounds = (None, None)
@@ -20,40 +22,41 @@ MEANING = (
 class Row:
     """One model, or what was found: `validated` and `test` macro-F1 with intervals.
 
-    `average_precision` and `calibration_error` are validated too. What is not known is None.
+    `average_precision` and `calibration_error` are validated too, and `ahead` has in words by how
+    much the validated macro-F1 is ahead of each find's, and the interval of that. What is not known
+    is None.
     """
 
     name: str
-    words: str
     validated: float
     validated_interval: Bounds
     test: float | None
     test_interval: Bounds
-    average_precision: float | None = None
-    calibration_error: float | None = None
+    average_precision: float | None
+    calibration_error: float | None
+    ahead: list[tuple[str, str]]
 
 
 def baseline_rows(comparison: Comparison) -> dict[str, Any]:
-    """Return what the section shows: rows, best first, and sentences."""
+    """Return what the section shows: rows, best first, headings of differences, sentences."""
+    finds = comparison.found
     rows = [
-        Row(name, "", found.validated, NONE, found.test, NONE)
-        for name, found in comparison.found.items()
+        Row(name, found.validated, NONE, found.test, NONE, None, None, [(DASH, "")] * len(finds))
+        for name, found in finds.items()
     ]
     for name, (validation, one) in comparison.scored.items():
-        test, interval = (one.test.macro_f1, one.test.interval) if one.test else (None, NONE)
-        words = difference_words(one, named=len(comparison.found) > 1)
-        rows.append(
-            Row(
-                name,
-                words,
-                validation.macro_f1,
-                validation.interval,
-                test,
-                interval,
-                validation.macro_average_precision,
-                validation.calibration_error,
-            )
+        differences = [one.difference[find] for find in finds]
+        row = Row(
+            name,
+            validated=validation.macro_f1,
+            validated_interval=validation.interval,
+            test=None if one.test is None else one.test.macro_f1,
+            test_interval=NONE if one.test is None else one.test.interval,
+            average_precision=validation.macro_average_precision,
+            calibration_error=validation.calibration_error,
+            ahead=[_ahead(apart) for apart in differences],
         )
+        rows.append(row)
     sentences = [f"{name} failed: {reason}." for name, reason in comparison.failed.items()]
     for name, one in comparison.baselines.items():
         if one.unlearnable:
@@ -61,4 +64,11 @@ def baseline_rows(comparison: Comparison) -> dict[str, Any]:
                 f"{name} could not learn {listed(one.unlearnable)} in some fold, whose train rows "
                 "have one value of it only; that value is what it predicts there."
             )
-    return {"rows": rows, "sentences": sentences, "meaning": MEANING}
+    ahead = [f"ahead of {name}" for name in finds]
+    return {"rows": rows, "ahead": ahead, "sentences": sentences, "meaning": MEANING}
+
+
+def _ahead(difference: Difference) -> tuple[str, str]:
+    low, high = difference.validation_interval
+    interval = "" if low is None or high is None else f"{signed(low)} to {signed(high)}"
+    return signed(difference.validation), interval

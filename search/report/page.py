@@ -53,6 +53,9 @@ def write_report(
     exported = record.best is not None and not misfit_of_folder(best_folder, study, record.best)
     comparison = None if record.best is None else baselines.stored(study, record.best.number)
     ensemble = ensemble_of(study, record.trials)
+    if comparison is not None:
+        score = None if ensemble is None else ensemble.macro_f1.ensemble
+        comparison = comparison.with_ensemble(score)
     page = report_page(
         record,
         evidence,

@@ -1,7 +1,7 @@
 """A report's sections: what each tells, as plain values that the template of its name shows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,25 +58,25 @@ def sections(
     `exported` is whether the best trial's checkpoint lies in `best_folder`; `comparison` holds
     baselines against that trial, and `certificate` is what its remedies are worth.
     """
-    better = better_sentence(comparison)
     found = Section(
         "What was found, and how sure that is",
         "What was found",
         {
             **_found(study, evidence),
+            "better": better_sentence(comparison),
             "certificate": certificate and certificate_content(certificate),
         },
     )
-    content = {"found": replace(found, content={**found.content, "better": better})}
-    if comparison is not None:
-        content["baselines"] = Section(
-            "Ordinary models on the same folds", "Ordinary models", baseline_rows(comparison)
-        )
+    content = {"found": found}
     if ensemble is not None:
         content["ensemble"] = Section(
             "The best trial or an ensemble",
             "Ensemble",
             ensemble_content(study, ensemble, best_folder),
+        )
+    if comparison is not None:
+        content["baselines"] = Section(
+            "Ordinary models on the same folds", "Ordinary models", baseline_rows(comparison)
         )
     if evidence is not None:
         labels = [

@@ -2,6 +2,7 @@ import pytest
 from study_case import make_study
 
 from search.appraisal.baselines import (
+    ENSEMBLE,
     Baseline,
     Comparison,
     Difference,
@@ -63,12 +64,13 @@ def test_without_a_better_baseline_nothing_is_said():
 
 
 def test_the_best_of_what_was_found_is_what_must_be_beaten():
-    strong = baseline(0.223, 0.013, of=("trial 3", "ensemble"))
+    strong = baseline(0.223, 0.013, of=("trial 3", ENSEMBLE))
     found = comparison(strong=strong)
     ensemble = Found(validated=0.23, test=0.2, test_ap=0.18)
-    both = found.model_copy(update={"found": {**found.found, "ensemble": ensemble}})
+    both = found.model_copy(update={"found": {**found.found, ENSEMBLE: ensemble}})
     assert better_sentence(both) == ""
-    assert difference_words(strong, named=True).endswith("of ensemble")
+    told = difference_words(strong.difference[ENSEMBLE])
+    assert told == "+0.013 (\N{MINUS SIGN}0.004 to 0.023)"
 
 
 def test_baselines_are_ranked_and_failures_stand_apart():
@@ -97,3 +99,15 @@ def test_what_is_not_as_we_write_it_is_not_taken(kept):
     assert stored(study, 3) is None
     set_study_attributes(study, {BASELINES: {**whole, "content": kept}})
     assert stored(study, 3) is None
+
+
+def test_an_ensemble_that_was_made_anew_is_not_held_against_the_baselines():
+    strong = baseline(0.223, 0.013, of=("trial 3", ENSEMBLE))
+    found = comparison(strong=strong)
+    ensemble = Found(validated=0.23, test=0.2, test_ap=0.18)
+    both = found.model_copy(update={"found": {**found.found, ENSEMBLE: ensemble}})
+    assert both.with_ensemble(0.23) == both
+    for score in (0.21, None):
+        alone = both.with_ensemble(score)
+        assert list(alone.found) == list(alone.baselines["strong"].difference) == ["trial 3"]
+        assert alone.failed == both.failed

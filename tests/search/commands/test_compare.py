@@ -37,7 +37,7 @@ def test_the_first_line_says_that_a_baseline_is_better(compared):
     first = compared[2].stdout.splitlines()[0]
     assert " is better than what the search found: its validated macro-F1 is 0." in first
     assert "on the test rows" in first
-    assert "Ordinary models on the same folds" in compared[2].stdout
+    assert "ordinary models on the same folds" in compared[2].stdout
     for name in ("prevalence", "logistic regression", "HistGradientBoosting"):
         assert name in compared[2].stdout
 
