@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -42,11 +43,6 @@ class Find:
 
     checkpoint: Checkpoint
     validated: float
-
-    @property
-    def flattery(self) -> float:
-        """How far the checkpoint's own validated macro-F1 lies above the corrected one."""
-        return float(self.checkpoint.record.validation["macro_f1"]) - self.validated
 
 
 def compare(
@@ -100,7 +96,7 @@ def compared(
     baselines = {
         name: Baseline(failed=one)
         if isinstance(one, str)
-        else _baseline(one, scored[name], finds, {find: of[name] for find, of in against.items()})
+        else _baseline(one, scored[name], {find: of[name] for find, of in against.items()})
         for name, one in predicted.items()
     }
     found = {name: _found(find) for name, find in finds.items()}
@@ -131,7 +127,15 @@ class _Scored:
         )
 
 
-Pair = tuple[Compared, Compared | None]  # of the pool, of the test rows
+class Pair(NamedTuple):
+    """A find held against a baseline on the pool and on the test rows.
+
+    `flattery` is how far the find's macro-F1 on the pool lies above its validated one.
+    """
+
+    pool: Compared
+    test: Compared | None
+    flattery: float
 
 
 def _against(experiment: Experiment, find: Find, scored: Mapping[str, _Scored]) -> dict[str, Pair]:
@@ -149,7 +153,9 @@ def _against(experiment: Experiment, find: Find, scored: Mapping[str, _Scored]) 
         decisions = torch.stack([own, *(one.test_decisions for one in scored.values())])
         groups = None if table.groups is None else table.groups[rows]
         of_test = [*compare_macro_f1(decisions, torch.from_numpy(table.labels[rows]), groups)]
-    return dict(zip(scored, zip(of_pool[1:], of_test[1:], strict=True), strict=True))
+    flattery = of_pool[0].macro_f1 - find.validated
+    pairs = zip(of_pool[1:], of_test[1:], strict=True)
+    return {name: Pair(*pair, flattery) for name, pair in zip(scored, pairs, strict=True)}
 
 
 def _scores(evaluation: Evaluation, compared: Compared) -> Scores:
@@ -163,30 +169,31 @@ def _scores(evaluation: Evaluation, compared: Compared) -> Scores:
     )
 
 
-def _baseline(
-    found: Predictions, scored: _Scored, finds: Mapping[str, Find], against: Mapping[str, Pair]
-) -> Baseline:
+def _baseline(found: Predictions, scored: _Scored, against: Mapping[str, Pair]) -> Baseline:
     """Return a baseline's scores; `against` compares each find with it."""
-    of_pool, of_test = next(iter(against.values()))
+    first = next(iter(against.values()))
+    test = None
+    if scored.test is not None and first.test is not None:
+        test = _scores(scored.test, first.test)
     return Baseline(
-        validation=_scores(scored.validation, of_pool),
-        test=None if scored.test is None or of_test is None else _scores(scored.test, of_test),
-        difference={name: _difference(finds[name], *pair) for name, pair in against.items()},
+        validation=_scores(scored.validation, first.pool),
+        test=test,
+        difference={name: _difference(pair) for name, pair in against.items()},
         unlearnable=list(found.unlearnable),
         seconds=found.seconds,
     )
 
 
-def _difference(find: Find, of_pool: Compared, of_test: Compared | None) -> Difference:
-    """Turn find - baseline round, and take off what the find's own score flatters itself by."""
-    low, high = of_pool.difference_interval
+def _difference(pair: Pair) -> Difference:
+    """Turn find - baseline round, and take off what the find's score flatters itself by."""
+    (low, high), test = pair.pool.difference_interval, pair.test
     return Difference(
-        validation=find.flattery - of_pool.difference,
-        validation_interval=_known((find.flattery - high, find.flattery - low)),
-        test=None if of_test is None else -of_test.difference,
+        validation=pair.flattery - pair.pool.difference,
+        validation_interval=_known((pair.flattery - high, pair.flattery - low)),
+        test=None if test is None else -test.difference,
         test_interval=(None, None)
-        if of_test is None
-        else _known((-of_test.difference_interval[1], -of_test.difference_interval[0])),
+        if test is None
+        else _known((-test.difference_interval[1], -test.difference_interval[0])),
     )
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from search.appraisal.estimators import ESTIMATORS, Estimator, inputs_of, probabilities_of
 from search.appraisal.fitting import StoppedError, fit_baselines
@@ -173,3 +174,17 @@ def test_without_test_rows_there_is_nothing_to_predict_there(table_csv):
 def test_it_stops_when_told(experiment):
     with pytest.raises(StoppedError):
         fit_baselines(experiment, [named("prevalence")], seed=0, should_stop=lambda: True)
+
+
+@pytest.mark.parametrize("name", [one.name for one in ESTIMATORS[1:]])
+def test_each_baseline_learns_and_comes_out_the_same_twice(name):
+    estimator = named(name)
+    if not estimator.installed:
+        pytest.skip(f"{name} is not installed: pip install 'raretune[baselines]'")
+    random = np.random.default_rng(0)
+    x = random.normal(size=(400, 3)).astype(np.float32)
+    y = (x[:, 0] + random.normal(size=400) > 1.5).astype(np.float32)
+    first, again = (probabilities_of(estimator, 1, x[:300], y[:300], x[300:])[0] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert first.dtype == np.float32
+    assert roc_auc_score(y[300:], first) > 0.7
