@@ -87,8 +87,11 @@ def _faults_of_ensemble(
 
 def unlike(kept: Checkpoint, fresh: Checkpoint, experiment: Experiment) -> str:
     """Say in what an ensemble's checkpoint differs from one made anew of the same members."""
-    said, found = (one.record.model_dump(exclude={"members", "versions"}) for one in (kept, fresh))
-    for apart in _apart("its", said, found, (), _tolerance(experiment)):
+    said, found = (_without_calibration(one.record) for one in (kept, fresh))
+    tolerance = _tolerance(experiment)
+    for apart in _apart("its", said, found, ("members", "versions"), tolerance):
+        return apart
+    for apart in _calibration_apart(kept.record, fresh.record, tolerance):
         return apart
     for one, other in zip(kept.networks, fresh.networks, strict=True):
         for name, tensor in other.parameters.items():
@@ -142,6 +145,13 @@ def _calibration_apart(kept: Record, fresh: Record, tolerance: float) -> Iterato
         found.pop("test", None)
     if kept.calibration is not None:
         yield from _apart("its calibration", said, found, (), CURVES_APART * tolerance)
+
+
+def _without_calibration(record: Record) -> dict[str, Any]:
+    content = record.model_dump(exclude={"calibration"})
+    for part in ("validation", "test"):
+        (content[part] or {}).pop("calibration", None)
+    return content
 
 
 def _calibration(record: Record) -> dict[str, Any]:

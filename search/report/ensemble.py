@@ -18,9 +18,9 @@ def ensemble_content(study: StudyRecord, ensemble: Ensemble, best_folder: Path) 
         "sentence": (
             f"The ensemble is the weighted mean of {count(len(ensemble.trials), 'trial')}, chosen "
             f"among the best {ensemble.chosen_from} by average precision on rows held out from "
-            "training. The validated scores are of rows that chose neither it nor the best trial: "
-            f"macro-F1 differs by {_gain(f1.difference, f1.interval)}, average precision by "
-            f"{_gain(precision.difference, precision.interval)}."
+            "training. The validated scores are of rows that chose neither it nor the best trial; "
+            f"its lead there is {_gain(f1.difference, f1.interval)} in macro-F1 and "
+            f"{_gain(precision.difference, precision.interval)} in average precision."
         ),
         "rows": [
             {

@@ -66,7 +66,7 @@ def test_every_command_that_opens_a_checkpoint_takes_an_ensemble(
 ):
     folder, _ = workspace
     ensemble = folder / "clinic" / "ensemble"
-    run("predict", ensemble, "--csv", table_csv, "--output", tmp_path / "out.csv")
+    run("predict", ensemble, "--csv", table_csv, "--output", tmp_path / "out.csv", "--raw")
     predicted = read_columns(tmp_path / "out.csv", text=["person"])
     columns = read_columns(table_csv, text=["person"])
     expected = predict_frame(load_checkpoint(ensemble), columns)
