@@ -138,9 +138,7 @@ def test_a_trial_that_ends_later_gets_its_note_and_the_study_a_new_one(study, mo
     annotate(study, HERE, URL)
     assert not note(study, running)
     study.tell(running, state=TrialState.FAIL)
-    monkeypatch.setattr(
-        notes, "study_note", lambda study, evidence, options: f"{len(study.trials)}"
-    )
+    monkeypatch.setattr(notes, "study_note", lambda study, *_: f"{len(study.trials)}")
     annotate(study, HERE, URL)
     assert note(study, running).startswith("**Failed**")
     assert note(study) == str(len(old) + 1)
