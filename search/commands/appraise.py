@@ -7,6 +7,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from search.appraisal.ablation import certify as certify_trial
+from search.appraisal.ablation import removals
 from search.appraisal.assemble import LEAST, make_ensemble
 from search.appraisal.baselines import Comparison, difference_words
 from search.appraisal.certificate import Certificate, interval_words, keep, told
@@ -23,6 +24,7 @@ from trainer.checkpoint import json_text
 from trainer.commands.device import one_thread
 from trainer.commands.interrupt import interruptible
 from trainer.commands.terminal import progress_console, result_console
+from trainer.config import TrainConfig
 from trainer.errors import ConfigError
 from trainer.wording import remedy
 
@@ -116,7 +118,8 @@ def certify(place: Place, trial: str, *, seeds: int, as_json: bool) -> None:
             console.print(Text(f"{place.name}: {ended}/{runs} runs trained"), soft_wrap=True)
 
     with interruptible() as interrupt:
-        console.print(Text(_announced(record, seeds)), soft_wrap=True)
+        if removals(TrainConfig.create(**record.config)):
+            console.print(Text(_announced(record, seeds)), soft_wrap=True)
         made = certify_trial(session, record, seeds=seeds, should_stop=interrupt, on_run=show)
     if record == pick(records, "best"):
         keep(study, record, made)

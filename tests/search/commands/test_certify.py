@@ -100,6 +100,7 @@ def test_another_trial_is_certified_but_not_taken_for_the_best(search, here, tmp
     assert json.loads(here("best", "clinic", *where, "--json").stdout)["certificate"] is None
     plain = here("certify", "clinic", "--trial", "0", *where)
     assert "none to certify" in plain.stdout
+    assert plain.stderr == ""
 
 
 @pytest.mark.parametrize(
