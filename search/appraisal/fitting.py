@@ -10,8 +10,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -128,15 +129,12 @@ def fit_baselines(
     run = _in_turn if workers == 1 or len(jobs) == 1 else _side_by_side
     done: dict[Job, _Done] = {}
     failed: dict[int, str] = {}
-    if should_stop():
-        raise StoppedError
-    for job, outcome in run(task, jobs, min(workers, len(jobs)), failed):
-        if should_stop():
-            raise StoppedError
-        done[job] = outcome
-        if outcome.failed:
-            failed.setdefault(job.baseline, outcome.failed)
-        on_progress(len(done), len(jobs))
+    with closing(run(task, jobs, min(workers, len(jobs)), failed, should_stop)) as outcomes:
+        for job, outcome in outcomes:
+            done[job] = outcome
+            if outcome.failed:
+                failed.setdefault(job.baseline, outcome.failed)
+            on_progress(len(done), len(jobs))
     return {
         one.name: failed[b] if b in failed else _collected(experiment, b, done)
         for b, one in enumerate(estimators)
@@ -178,26 +176,42 @@ def _collected(experiment: Experiment, baseline: int, done: dict[Job, _Done]) ->
     )
 
 
-Outcomes = Iterator[tuple[Job, _Done]]
+Outcomes = Generator[tuple[Job, _Done], None, None]
 
 
-def _in_turn(task: _Task, jobs: Sequence[Job], workers: int, failed: dict[int, str]) -> Outcomes:
+def _in_turn(
+    task: _Task,
+    jobs: Sequence[Job],
+    workers: int,
+    failed: Mapping[int, str],
+    should_stop: Callable[[], bool],
+) -> Outcomes:
     """Yield the jobs' outcomes; what belongs to a baseline that failed meanwhile is left out."""
     for job in jobs:
+        if should_stop():
+            raise StoppedError
         if job.baseline not in failed:
             yield job, task.do(job)
 
 
 def _side_by_side(
-    task: _Task, jobs: Sequence[Job], workers: int, failed: dict[int, str]
+    task: _Task,
+    jobs: Sequence[Job],
+    workers: int,
+    failed: Mapping[int, str],
+    should_stop: Callable[[], bool],
 ) -> Outcomes:
     """Yield the same from several processes, as they come; None has more than one thread."""
     warm_up()
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context(), _enter, (task,))
+    running: dict[Future[_Done], Job] = {}
     try:
         with quiet_start():
-            running: dict[Future[_Done], Job] = {pool.submit(_do, job): job for job in jobs}
+            running = {pool.submit(_do, job): job for job in jobs}
         while running:
+            if should_stop():
+                raise StoppedError
             for future in wait(running, POLL_SECONDS, "FIRST_COMPLETED").done:
                 job = running.pop(future)
                 if job.baseline in failed:
@@ -205,6 +219,9 @@ def _side_by_side(
                 error = future.exception()
                 yield job, future.result() if error is None else _failed(f"{error}")
     finally:
+        if running:  # nobody waits for what is being fitted
+            for process in {*multiprocessing.active_children()} - others:
+                process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
 
 

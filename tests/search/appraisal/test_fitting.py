@@ -171,9 +171,12 @@ def test_without_test_rows_there_is_nothing_to_predict_there(table_csv):
     assert found["HistGradientBoosting"].test.shape == (0, 2)
 
 
-def test_it_stops_when_told(experiment):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_stops_when_told(experiment, workers):
     with pytest.raises(StoppedError):
-        fit_baselines(experiment, [named("prevalence")], seed=0, should_stop=lambda: True)
+        fit_baselines(
+            experiment, [named("prevalence")], seed=0, workers=workers, should_stop=lambda: True
+        )
 
 
 @pytest.mark.parametrize("name", [one.name for one in ESTIMATORS[1:]])
