@@ -1,6 +1,7 @@
 """What may be wrong with a workspace, its database and this machine, and what helps."""
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,7 +33,6 @@ from trainer.steps.compiler import build, without_compiler
 
 AGAIN = "run the same search again, which trains the best trial again"
 ENSEMBLE_AGAIN = "make it again with raretune ensemble"
-UNUSED = "it is not used: the next search, or raretune export, trains the trial again"
 LOW_BYTES, SCARCE_BYTES = 2 * 10**9, 2 * 10**8
 
 
@@ -210,13 +210,20 @@ def _scored(study: optuna.Study, place: Place) -> Iterator[Finding]:
         return
     trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
     shelf, right = Shelf(study, session.shelf_folder), 0
-    kept: dict[str, Callable[[], Checkpoint | None]]
-    kept = {f"the kept checkpoint of trial {n}": partial(shelf.fetch, trials[n]) for n in records}
-    if place.best.exists():
-        kept[str(place.best)] = partial(load_checkpoint, place.best)
-    if place.ensemble.exists():
-        kept[str(place.ensemble)] = partial(load_checkpoint, place.ensemble)
-    for what, fetch in kept.items():
+    again = f"raretune export {shlex.quote(place.name)} --output FOLDER --trial"
+    kept: dict[str, tuple[Callable[[], Checkpoint | None], int | None, str]]
+    kept = {
+        f"the kept checkpoint of trial {n}": (
+            partial(shelf.fetch, trials[n]),
+            n,
+            f"it is not used: train the trial again, and replace it, with {again} {n}",
+        )
+        for n in records
+    }
+    for folder, remedy in ((place.best, AGAIN), (place.ensemble, ENSEMBLE_AGAIN)):
+        if folder.exists():
+            kept[str(folder)] = partial(load_checkpoint, folder), None, remedy
+    for what, (fetch, number, remedy) in kept.items():
         try:
             checkpoint = fetch()
             if checkpoint is None:
@@ -224,12 +231,12 @@ def _scored(study: optuna.Study, place: Place) -> Iterator[Finding]:
             if what == str(place.ensemble):
                 wrong = fault_of_ensemble(checkpoint, session, records, _origins(study))
             else:
-                wrong = _fault(checkpoint, session, study, records)
+                wrong = _fault(checkpoint, session, study, records, number)
         except CheckpointError as error:
             wrong = str(error)
         right += not wrong
         if wrong:
-            yield Finding("error", f"study {place.name!r}: {what} is wrong: {wrong}", UNUSED)
+            yield Finding("error", f"study {place.name!r}: {what} is wrong: {wrong}", remedy)
     words = f"study {place.name!r}: {right} kept checkpoints score as the study says"
     yield Finding("ok", words)
 
@@ -239,9 +246,11 @@ def _fault(
     session: Session,
     study: optuna.Study,
     records: Mapping[int, TrialRecord],
+    number: int | None,
 ) -> str:
-    """Say why a checkpoint is not that of the trial that it names; "" if it is."""
-    number = int((checkpoint.record.trial or {}).get("number", -1))
+    """Say why a checkpoint is not that of a trial, by default the one it names; "" if it is."""
+    if number is None:
+        number = int((checkpoint.record.trial or {}).get("number", -1))
     if number not in records:
         return f"trial {number} has not ended"
     return fault(checkpoint, session, records[number], origin_of(study, records[number]))

@@ -64,11 +64,16 @@ def current_evidence(study: optuna.Study, reopen: Callable[[], Session]) -> Evid
 
 
 def checkpoint_of(
-    session: Session, study: optuna.Study, shelf: Shelf, record: TrialRecord
+    session: Session,
+    study: optuna.Study,
+    shelf: Shelf,
+    record: TrialRecord,
+    replace_kept: Callable[[Checkpoint], object] | None = None,
 ) -> Checkpoint:
     """Return a trial's checkpoint from the shelf, or trained again: same config, same bits.
 
-    One on the shelf that is not as the study says is not taken, and a line on stderr says why.
+    One on the shelf that is not as the study says is not taken, and a line on stderr says why. It
+    is replaced there, by `replace_kept` where the study was opened to be read only.
     """
     session, origin = session.of(study), origin_of(study, record)
     what = f"the kept checkpoint of trial {record.number} of {study.study_name}"
@@ -89,6 +94,8 @@ def checkpoint_of(
         )
     elif wrong and is_writable(study):
         shelf.keep(record.number, made)
+    elif wrong and replace_kept is not None:
+        replace_kept(made)
     return made
 
 

@@ -83,6 +83,34 @@ def test_every_kept_checkpoint_is_scored_on_its_table(workspace, table_csv):
     assert "its test score macro_f1 is said to be 0.999" in in_best.what
 
 
+def test_a_kept_checkpoint_that_is_wrong_is_replaced_as_doctor_says(
+    workspace, tmp_path, table_csv, here
+):
+    """Two trials' checkpoints in each other's places, each of them right in itself."""
+    url = default_url(workspace)
+    study = load_study(open_storage(url), "clinic")
+    shelf = Shelf(study, workspace / "artifacts")
+    first, second = (n for n in range(4) if n != study.best_trial.number and n != 0)
+    kept = [shelf.fetch(study.trials[n]) for n in (first, second)]
+    shelf.keep(first, kept[1])
+    shelf.keep(second, kept[0])
+    findings = bad(examine(url, workspace, table=table_csv))
+    assert [
+        f"trial {n} is wrong: it is not of trial {n}" in f.what
+        for n, f in zip((first, second), findings, strict=True)
+    ] == [True, True]
+    where = ("--workspace", workspace, "--csv", table_csv)
+    for finding in findings:
+        words = (
+            finding.remedy.rpartition("with ")[2].replace("FOLDER", str(tmp_path / "out")).split()
+        )
+        done = here(*words[1:], *where)
+        assert done.returncode == 0, done.stderr
+        assert "is not used" in done.stderr
+    assert bad(examine(url, workspace, table=table_csv)) == []
+    assert here(*words[1:], *where).stderr == ""
+
+
 def test_a_study_of_another_table_is_not_scored(workspace, tmp_path, table_csv):
     csv = tmp_path / "other.csv"
     csv.write_text(table_csv.read_text().replace("north", "upper"))
