@@ -14,6 +14,7 @@ from search.appraisal.candidates import find_candidates
 from search.appraisal.ensemble import Ensemble, recommendation, stored
 from search.export import export_best
 from search.run import run_search
+from search.session import prepare
 from search.store.artifacts import PREDICTIONS, Shelf
 from search.store.attributes import ENSEMBLE
 from search.store.identity import origin_of
@@ -270,6 +271,38 @@ def test_no_ensemble_of_a_single_trial_or_none_wanted(copied, monkeypatch, capsy
     monkeypatch.setattr(assemble, "save_checkpoint", refused)
     outcome = run_search(session, should_stop=lambda: True, on_progress=lambda p: None)
     assert outcome.checkpoint is not None
+
+
+def test_a_single_validation_part_serves_as_well(session):
+    study = optuna.load_study(study_name="quick_one", storage=session.url)
+    shelf = Shelf(study, session.shelf_folder)
+    found = make_ensemble(session, study, shelf, export_best(session, study, shelf))
+    assert found.ensemble.chosen_from == len(study.trials)
+    loaded = load_checkpoint(session.ensemble_folder)
+    assert len(loaded.folds) == 1
+    assert len(loaded.networks) == len(found.ensemble.trials)
+
+
+def test_workers_keep_together_what_the_ensemble_is_chosen_from(searched, tmp_path, capsys):
+    """Each drops what another's trial has taken the place of; no file is left without a name."""
+    definition = searched.definition.model_copy(
+        update={
+            "workers": 2,
+            "ensemble": 4,
+            "budget": searched.definition.budget.model_copy(update={"trials": 10}),
+        }
+    )
+    session = prepare(definition, Workspace(tmp_path), None, "cpu")
+    outcome = run_search(session, should_stop=lambda: False, on_progress=lambda progress: None)
+    assert "left out" not in capsys.readouterr().err
+    assert outcome.assembled.ensemble.chosen_from == 4
+    study = opened(session)
+    shelf = Shelf(study, session.shelf_folder)
+    ranked = [study.trials[one.number] for one in complete(read_records(study))]
+    kept = [trial for trial in ranked if shelf.fetch_held_out(trial) is not None]
+    assert kept[:4] == ranked[:4]
+    listed = {meta.artifact_id for _, meta in shelf._listed()}
+    assert {path.name for path in session.shelf_folder.iterdir()} == listed
 
 
 def refused(*_):
