@@ -1,6 +1,6 @@
 """How fast is `raretune predict`, and does its memory stay flat?
 
-    python benchmarks/predict.py [--rows 250000 1000000] [--text 0] [--rounds 3] [--json]
+    python benchmarks/predict.py [--rows 250000 1000000] [--text 0] [--members 8] [--rounds 3]
 
 Synthetic CSVs of 50 feature columns, some of them text if asked for, every tenth with missing
 values; a network of two layers of 128 and three labels, trained for an epoch on 20,000 rows. Each
@@ -30,6 +30,24 @@ from rich.table import Table
 COLUMNS, LABELS, TRAIN_ROWS, CHUNK = 50, 3, 20_000, 20_000
 WORDS = np.array(["none", "mild", "moderate", "severe", "unknown"])
 RARETUNE = Path(sys.executable).with_name("raretune")
+FOLDS = 5
+ENSEMBLE = """
+import sys
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from trainer.checkpoint import load_checkpoint, save_checkpoint
+
+one, members, folds = load_checkpoint(Path(sys.argv[1])), int(sys.argv[3]), int(sys.argv[4])
+member = {"weight": 1 / members, "config": one.record.config, "best_epoch": 1}
+described = [{**member, "trial": {"study": "benchmark", "number": i}} for i in range(members)]
+record = one.record.model_copy(
+    update={"members": tuple(described), "features": one.record.features * folds}
+)
+networks = tuple(deepcopy(one.networks[0]) for _ in range(members * folds))
+whole = replace(one, record=record, networks=networks)
+save_checkpoint(Path(sys.argv[2]), whole)
+"""
 BOUND = "import sys; from pyarrow import csv; csv.read_csv(sys.argv[1])"
 
 
@@ -92,28 +110,47 @@ def train(folder: Path, n_text: int) -> Path:
     return checkpoint
 
 
+def ensemble_of(checkpoint: Path, members: int) -> Path:
+    """Write an ensemble whose networks are all the checkpoint's own."""
+    made = checkpoint.with_name("ensemble")
+    command = [sys.executable, "-c", ENSEMBLE, checkpoint, made, members, FOLDS]
+    subprocess.run([*map(str, command)], check=True)
+    return made
+
+
 def median(processes: list[Process]) -> Process:
     fields = zip(*map(astuple, processes), strict=True)
     return Process(*map(statistics.median, fields))
 
 
-def compare(folder: Path, sizes: list[int], n_text: int, rounds: int) -> list[dict]:
-    """Return for each size the command's figures and the bound's; the two take turns."""
+def compare(
+    folder: Path, sizes: list[int], n_text: int, rounds: int, members: int = 8
+) -> list[dict]:
+    """Return for each size the command's figures, the ensemble's and the bound's, in turns."""
     checkpoint, output, points = train(folder, n_text), folder / "predictions.csv", []
+    ensemble = ensemble_of(checkpoint, members)
     for rows in sizes:
         table = write(folder / "new.csv", rows, n_text)
-        command = [RARETUNE, "predict", checkpoint, "--csv", table, "--output", output]
+        rest = ("--csv", table, "--output", output)
         turns = [
-            (measure(*command), measure(sys.executable, "-c", BOUND, table)) for _ in range(rounds)
+            (
+                measure(RARETUNE, "predict", checkpoint, *rest),
+                measure(RARETUNE, "predict", ensemble, *rest),
+                measure(sys.executable, "-c", BOUND, table),
+            )
+            for _ in range(rounds)
         ]
-        predict, bound = (median(list(side)) for side in zip(*turns, strict=True))
+        predict, together, bound = (median(list(side)) for side in zip(*turns, strict=True))
         points.append(
             {
                 "rows": rows,
                 "csv_mb": table.stat().st_size / 1e6,
                 "rows_per_s": rows / predict.wall_s,
                 "share_of_bound": bound.wall_s / predict.wall_s,
+                "ensemble_share": predict.wall_s / together.wall_s,
+                "ensemble_cpu_share": predict.cpu_s / together.cpu_s,
                 "predict": asdict(predict),
+                "ensemble": asdict(together),
                 "bound": asdict(bound),
             }
         )
@@ -121,7 +158,18 @@ def compare(folder: Path, sizes: list[int], n_text: int, rounds: int) -> list[di
 
 
 def show(points: list[dict]) -> None:
-    grid = Table("rows", "CSV MB", "rows/s", "s", "CPU s", "peak MB", "reading s", "share of bound")
+    grid = Table(
+        "rows",
+        "CSV MB",
+        "rows/s",
+        "s",
+        "CPU s",
+        "peak MB",
+        "reading s",
+        "of bound",
+        "ensemble s",
+        "its share",
+    )
     for p in points:
         predict = p["predict"]
         grid.add_row(
@@ -133,6 +181,8 @@ def show(points: list[dict]) -> None:
             f"{predict['peak_mb']:.0f}",
             f"{p['bound']['wall_s']:.2f}",
             f"{p['share_of_bound']:.0%}",
+            f"{p['ensemble']['wall_s']:.2f}",
+            f"{p['ensemble_share']:.0%}",
         )
     Console().print(grid)
 
@@ -141,11 +191,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 1_000_000])
     parser.add_argument("--text", type=int, default=0)
+    parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        points = compare(Path(scratch), arguments.rows, arguments.text, arguments.rounds)
+        chosen = arguments.rows, arguments.text, arguments.rounds, arguments.members
+        points = compare(Path(scratch), *chosen)
     if arguments.json:
         print(json.dumps(points))
     else:

@@ -7,14 +7,15 @@ from benchmarks import predict
 
 
 def test_the_benchmark_of_predict_counts_rows_and_resources(monkeypatch, capsys):
-    flags = ["--rows", "700", "--text", "3", "--rounds", "1", "--json"]
+    flags = ["--rows", "700", "--text", "3", "--rounds", "1", "--members", "2", "--json"]
     monkeypatch.setattr(sys, "argv", ["predict", *flags])
     predict.main()
     (point,) = json.loads(capsys.readouterr().out)
     assert point["rows"] == 700
     assert point["rows_per_s"] * point["predict"]["wall_s"] == pytest.approx(700)
     assert 0 < point["share_of_bound"] < 1
-    for side in ("predict", "bound"):
+    assert point["ensemble_cpu_share"] > 0
+    for side in ("predict", "ensemble", "bound"):
         assert point[side]["cpu_s"] > 0
         assert point[side]["peak_mb"] > 20
 
