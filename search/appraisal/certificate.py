@@ -17,7 +17,7 @@ from search.store.identity import origin_of
 from search.store.records import TrialRecord
 from trainer.checkpoint import json_text
 
-ALL = "all remedies"
+ALL = "all together"
 CHANCE = "nothing that can be told from chance"
 IT, THEY = ("is", "costs"), ("are", "cost")
 VERBS = {"class weights": THEY}

@@ -179,7 +179,9 @@ def study_note(
     if evidence is not None and study.best is not None:
         if certificate is not None:
             parts.append(f"**{_plain(certificate.verdict)}**")
-        parts.append(f"**{_plain(verdict(evidence, study.best))}**")
+        parts.append(
+            f"**{_plain(verdict(evidence, study.best, certified=certificate is not None))}**"
+        )
         corrected, trials = corrected_macro_f1(study.trials), len(study.trials)
         told = validated_sentence(evidence.validated, corrected, trials, score)
         parts.append(_plain(told))

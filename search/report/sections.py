@@ -62,9 +62,8 @@ def sections(
         "What was found, and how sure that is",
         "What was found",
         {
-            **_found(study, evidence),
+            **_found(study, evidence, certificate),
             "better": better_sentence(comparison),
-            "certificate": certificate and certificate_content(certificate),
         },
     )
     content = {"found": found}
@@ -98,10 +97,13 @@ def sections(
     return content
 
 
-def _found(study: StudyRecord, evidence: Evidence | None) -> dict[str, Any]:
+def _found(
+    study: StudyRecord, evidence: Evidence | None, certificate: Certificate | None
+) -> dict[str, Any]:
     best, score = study.best, in_words(study.objective)
     content: dict[str, Any] = dict.fromkeys(("tiles", "sentences", "warnings", "contenders"), ())
     content |= {"best": best, "confirmed": study.confirmed, "confirmation": ""}
+    content["certificate"] = certificate and certificate_content(certificate)
     if best is None:
         return content | {
             "verdict": "No trial has ended complete yet, so nothing was found.",
@@ -120,7 +122,7 @@ def _found(study: StudyRecord, evidence: Evidence | None) -> dict[str, Any]:
         }
     corrected, trials = corrected_macro_f1(study.trials), sum(count_states(study.trials).values())
     return content | {
-        "verdict": verdict(evidence, best),
+        "verdict": verdict(evidence, best, certified=certificate is not None),
         "tiles": _tiles(evidence, corrected),
         "remedy": remedy_words(best),
         "sentences": [validated_sentence(evidence.validated, corrected, trials, score)],

@@ -11,8 +11,12 @@ from trainer.wording import doubt_sentences, remedy
 FEW_POSITIVES = 20
 
 
-def verdict(evidence: Evidence, best: TrialRecord) -> str:
-    """Say in one sentence whether the best trial beats plain BCE on the test rows."""
+def verdict(evidence: Evidence, best: TrialRecord, *, certified: bool = False) -> str:
+    """Say in one sentence whether the best trial beats plain BCE on the test rows.
+
+    It has other settings than plain BCE besides its remedies. Where it is `certified` what these
+    are worth, nothing is said of them here.
+    """
     if best.recipe == BASELINE:
         return f"No remedy beat {BASELINE}: the best trial is {BASELINE} itself."
     if evidence.macro_f1 is None:
@@ -29,6 +33,11 @@ def verdict(evidence: Evidence, best: TrialRecord) -> str:
     low, high = rival.difference_interval
     scores = f"{evidence.macro_f1:.3f} against {rival.macro_f1:.3f}"
     if low > 0:
+        if certified:
+            return (
+                f"On the test rows, trial {evidence.trial} with all its settings beats {BASELINE}, "
+                f"{scores}."
+            )
         return f"A remedy earned its place: trial {evidence.trial} beats {BASELINE}, {scores}."
     if high < 0:
         return f"{BASELINE} is the better choice: trial {evidence.trial} falls behind it, {scores}."

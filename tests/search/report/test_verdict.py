@@ -18,6 +18,11 @@ def test_a_remedy_earns_its_place_only_when_the_whole_interval_is_above_zero(rec
     assert words in verdict(make_evidence(low=low), records[3])
 
 
+def test_where_remedies_are_certified_the_test_rows_say_nothing_of_them(records):
+    told = verdict(make_evidence(low=0.004), records[3], certified=True)
+    assert told.startswith("On the test rows, trial 3 with all its settings beats plain BCE")
+
+
 def test_a_remedy_that_falls_behind_is_called_the_worse_choice(records):
     evidence = make_evidence()
     baseline = evidence.contenders[0].model_copy(
