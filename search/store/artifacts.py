@@ -110,8 +110,12 @@ class Shelf:
             if (owner == trial_id and meta.filename in fresh)
             or (meta.filename in kinds and meta.filename not in wanted.get(owner, NOTHING))
         ]
-        self._change([(trial_id, meta) for meta in made], gone)
-        return fresh.issuperset(FILES)
+        still = wanted.get(trial_id, NOTHING)
+        self._change([(trial_id, meta) for meta in made if meta.filename in still], gone)
+        for meta in made:
+            if meta.filename not in still:  # others have taken its place meanwhile
+                self.store.remove(meta.artifact_id)
+        return (fresh & still).issuperset(FILES)
 
     def fetch(self, trial: FrozenTrial) -> Checkpoint | None:
         """Return a trial's checkpoint, None if it is not kept; raises CheckpointError if broken.

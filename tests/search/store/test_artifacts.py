@@ -189,3 +189,19 @@ def test_a_full_shelf_is_said_once_and_leaves_no_half_of_a_file(
     (session.shelf_folder / "gone").unlink(missing_ok=True)
     assert sorted(session.shelf_folder.iterdir()) == before
     assert shelf.fetch(trial) is not None
+
+
+def test_what_lost_its_place_while_it_was_written_leaves_nothing(session, study, monkeypatch):
+    shelf = Shelf(study, session.shelf_folder, predictions=50)
+    trial = ranked(study)[0]
+    checkpoint, held_out = shelf.fetch(trial), shelf.fetch_held_out(trial)
+    wanted = shelf._wanted()
+    without = {one: names for one, names in wanted.items() if one != trial._trial_id}
+    answers = iter([wanted, without])
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(shelf, "_wanted", lambda: next(answers))
+        assert not shelf.keep(trial.number, checkpoint, held_out)
+    assert shelf.fetch(trial) is None
+    listed = {meta.artifact_id for _, meta in shelf._listed()}
+    assert {path.name for path in session.shelf_folder.iterdir()} == listed
+    assert shelf.keep(trial.number, checkpoint, held_out)
