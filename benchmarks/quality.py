@@ -7,8 +7,8 @@ FOLDER holds NAME.csv for each table of its manifest.json, which says the labels
 and columns to drop. For each seed and table, one after the other, two processes each, with the same
 fifth of the rows, or of the groups, locked as the test:
 
-    raretune  raretune search --compare with its defaults: its best trial and its ensemble, and the
-              baselines on the same folds
+    raretune  raretune search with its defaults: its best trial and its ensemble; and, by the same
+              command again with --compare, the baselines on the same folds
     LightGBM  benchmarks/tuned_lightgbm.py: an Optuna study for each label, for the same seconds
     before    the best trial of an older checkout on one validation part, if a checkout is given
 
@@ -150,11 +150,18 @@ def do(job: Job, entry: Mapping[str, Any], folder: Path, limit: float, before: P
         return tuned(tuned_flags(job, entry, folder, limit), **which)
     with tempfile.TemporaryDirectory(prefix="raretune") as place:
         if job.program == RARETUNE:
-            found = raretune(ROOT, Path(place), "search", *flags, "--compare")
-            return searched(found, BEST, **which)
+            found = raretune(ROOT, Path(place), "search", *flags)
+            again = raretune(ROOT, Path(place), "search", *no_more_trials(flags), "--compare")
+            return searched({**found, "baselines": again["baselines"]}, BEST, **which)
         one_part = ["--folds", 1] if knows_folds(before) else []
         found = raretune(before, Path(place), "search", *flags, *one_part)
         return searched({**found, "ensemble": None, "baselines": None}, BEFORE_RUN, **which)
+
+
+def no_more_trials(flags: Sequence[str]) -> list[str]:
+    """Return the flags of a search that has all its trials: then its seconds are its own alone."""
+    place = flags.index("--trials") + 1
+    return [*flags[:place], "1", *flags[place + 1 :]]
 
 
 def tuned_flags(job: Job, entry: Mapping[str, Any], folder: Path, limit: float) -> list[object]:

@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.metrics import average_precision_score
 
 from benchmarks import quality
+from benchmarks.folds import search_flags
 from benchmarks.quality import Job, Scored
 
 WHICH = {"table": "t", "seed": 1, "program": "raretune", "limit": 60}
@@ -91,6 +92,13 @@ def test_an_interrupted_exam_goes_on_with_what_is_missing(tmp_path):
     assert quality.read_runs(path, 60) == runs
     jobs = [Job("a", 0, "raretune"), Job("a", 0, "LightGBM"), Job("b", 0, "raretune")]
     assert quality.left_to_do(jobs, runs) == jobs[1:]
+
+
+def test_the_baselines_are_fitted_by_a_search_that_trains_nothing_more(tmp_path):
+    flags = search_flags("t", {"labels": {"x": 0.1}}, tmp_path, 3, 60.0)
+    more, none = flags.index("--trials") + 1, quality.no_more_trials(flags)
+    assert none[more] == "1"
+    assert none[:more] + none[more + 1 :] == flags[:more] + flags[more + 1 :]
 
 
 def test_lightgbm_tuned_has_the_columns_of_the_manifest(tmp_path):
