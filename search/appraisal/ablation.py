@@ -4,7 +4,8 @@ Each of the two is trained with the same new seeds on the same folds, and their 
 on the held-out rows are compared as in trainer.scores.paired. The seed that the trial was searched
 with is not among them: it is one of many, of which the search kept the luckiest.
 
-All other settings stay as the search tuned them, which it did with the remedy in place.
+All other settings stay as the search tuned them, which it did with the remedy in place and on these
+very rows, so that a remedy may still look a little better than it would on others.
 """
 
 import math

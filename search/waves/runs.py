@@ -6,6 +6,7 @@ Each trains as if alone: which process it is in, and beside which others, change
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import NamedTuple
@@ -52,7 +53,7 @@ def train_runs(
     epoch.
     """
     found: dict[int, Run] = {}
-    processes = min(workers, len(configs)) if data.device.type == "cpu" else 1
+    processes = max(1, min(workers, len(configs))) if data.device.type == "cpu" else 1
     arriving = (
         _trained(data, list(enumerate(configs)), stack, should_stop)
         if processes == 1
@@ -126,11 +127,17 @@ def _from_processes(
 
 
 def _received(pipe: Connection) -> tuple[int, Run] | None:
-    """Return a run that a process sends; None once it has ended, whether well or not."""
+    """Return a run that a process sends; None once it has ended, whether well or not.
+
+    Raises what it could not train for.
+    """
     try:
-        number, (config, scores, held_out) = pipe.recv()
+        sent = pipe.recv()
     except EOFError:
         return None
+    if isinstance(sent, str):
+        raise RaretuneError(sent)
+    number, (config, scores, held_out) = sent
     return number, Run(config, scores, torch.from_numpy(held_out))
 
 
@@ -148,6 +155,14 @@ def _work(data: TrainingData, numbered: list[Numbered], stack: int, sender: Conn
     """Train some runs in this process and send each, until killed or left alone."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for number, run in _trained(data, numbered, stack, _is_alone):
+            sender.send((number, (run.config, run.scores, run.held_out.numpy())))
+    except RaretuneError as error:
+        with suppress(BrokenPipeError):
+            sender.send(str(error))
+
+
+def _is_alone() -> bool:
     parent = multiprocessing.parent_process()
-    for number, run in _trained(data, numbered, stack, lambda: not (parent and parent.is_alive())):
-        sender.send((number, (run.config, run.scores, run.held_out.numpy())))
+    return parent is None or not parent.is_alive()

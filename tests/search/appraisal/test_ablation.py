@@ -1,8 +1,5 @@
-import os
-import signal
 from types import SimpleNamespace
 
-import psutil
 import pytest
 import torch
 
@@ -12,7 +9,6 @@ from search.store.records import read_records
 from search.store.storage import load_study, open_storage
 from search.waves.runs import StoppedError, train_runs
 from trainer.config import TrainConfig
-from trainer.errors import RaretuneError
 from trainer.loop.fit import fit
 from trainer.stack.model import Shape
 from trainer.stack.tensors import FoldData, TrainingData
@@ -215,19 +211,3 @@ def test_what_it_will_take_grows_with_runs_and_epochs_and_is_nothing_without_a_r
     assert expected_seconds(session, plain, 3) == 0
     longer = type(guide)(**{**vars(guide), "epochs": 6000})
     assert 0 < expected_seconds(session, guide, 2) < expected_seconds(session, longer, 2)
-
-
-def test_processes_stop_when_asked_to_and_one_that_dies_is_told(searched, guide):
-    session, _ = searched
-    flat = [config for way in configurations(session, guide, 2) for config in way]
-    with pytest.raises(StoppedError):
-        train_runs(session.experiment.data, flat, workers=2, stack=4, should_stop=lambda: True)
-
-    def kill(ended):
-        if ended == 1:
-            for child in psutil.Process().children(recursive=True):
-                if "forkserver" in " ".join(child.cmdline()) and child.parent().pid != os.getpid():
-                    child.send_signal(signal.SIGKILL)
-
-    with pytest.raises(RaretuneError, match="ended too early"):
-        train_runs(session.experiment.data, flat, workers=2, stack=4, on_run=kill)
