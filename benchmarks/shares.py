@@ -54,7 +54,7 @@ PARTS = {  # by file, the first that is found from the innermost call outwards
     "trainer/scores/doubts.py": "report",
     "trainer/scores/bootstrap.py": "report",
     "trainer/importance.py": "report",
-    "search/evidence/gather.py": "report",
+    "search/evidence/evaluation.py": "report",
     "search/report/page.py": "report",
     "search/figures/study.py": "report",
     "trainer/checkpoint.py": "checkpoints",

@@ -7,8 +7,8 @@ from typing import Any
 
 import optuna
 
+from search.evidence.evaluation import evaluate_best
 from search.evidence.evidence import Evidence, baselines, is_of, store, up_to_date
-from search.evidence.gather import gather
 from search.session import Session
 from search.store.artifacts import Shelf
 from search.store.identity import identity_of, misfit, origin_of
@@ -185,4 +185,4 @@ def _gathered(
     checkpoints = {
         name: checkpoint_of(session, study, shelf, record) for name, record in rivals.items()
     }
-    return gather(session.experiment, checkpoint, checkpoints)
+    return evaluate_best(session.experiment, checkpoint, checkpoints)

@@ -8,6 +8,7 @@ import optuna
 import torch
 from optuna.trial import TrialState, create_trial
 
+from search.evidence.evaluation import counts_along_cuts
 from search.evidence.evidence import (
     ColumnImportance,
     Contender,
@@ -17,7 +18,6 @@ from search.evidence.evidence import (
     LabelTest,
     TableFacts,
 )
-from search.evidence.gather import counts_along_cuts
 from search.space.space import KNOWN_RECIPES, distributions
 from search.store.attributes import DEFINITION
 from studies.definition import load_definition

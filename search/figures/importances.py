@@ -9,7 +9,8 @@ from optuna.trial import create_trial
 
 from search.figures.captioned import CaptionedFigure, compact, scored
 from search.figures.words import count, listed, percent
-from search.store.records import TrialRecord, complete, is_active
+from search.space.space import is_active
+from search.store.records import TrialRecord, complete
 from trainer.pages.curves import BLUE, plain_figure
 
 FEWEST = 8  # complete trials that an importance needs

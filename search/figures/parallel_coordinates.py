@@ -6,7 +6,8 @@ from typing import Any
 
 from search.figures.captioned import CaptionedFigure, compact, scored
 from search.figures.words import count
-from search.store.records import TrialRecord, complete, is_active, score_of
+from search.space.space import is_active
+from search.store.records import TrialRecord, complete, score_of
 from trainer.config import CLASS_WEIGHT_METHODS, LOSS_TYPES, WEIGHT_METHODS
 from trainer.pages.curves import BLUE, GREY, ORANGE, plain_figure
 

@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 
 from search.figures.captioned import DOT, RING, CaptionedFigure, add_legend, compact, scored
 from search.figures.words import count, plotly_text
+from search.space.space import is_active
 from search.store.records import (
     ChoiceSummary,
     TrialRecord,
-    is_active,
     score_of,
     summarise_choices,
 )

@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 
 from search.figures.captioned import DOT, RING, CaptionedFigure, add_legend, compact, scored
 from search.figures.words import plotly_text
-from search.store.records import TrialRecord, is_active, score_of
+from search.space.space import is_active
+from search.store.records import TrialRecord, score_of
 from trainer.pages.curves import BLUE, GREY, plain_figure
 
 MARKS = {"pruned": RING, "complete": DOT}

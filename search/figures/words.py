@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from search.store.records import is_active
+from search.space.space import is_active
 from studies.definition import SEARCHABLE
 from trainer.visible import visible
 

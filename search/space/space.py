@@ -98,14 +98,32 @@ def known_recipes(definition: StudyDefinition) -> dict[str, tuple[dict[str, Any]
     return recipes
 
 
-def not_of_baseline(definition: StudyDefinition) -> dict[str, tuple[str, ...]]:
-    """Return the searched choices that are no parameter of plain BCE, which needs another one."""
+def conditional_choices(definition: StudyDefinition) -> dict[str, tuple[str, ...]]:
+    """Return the searched choices that not every trial has as parameters.
+
+    Plain BCE needs another value than those that are searched, which is fixed in it.
+    """
     _, fixed = known_recipes(definition)[BASELINE]
     return {
         key: tuple(map(str, distribution.choices))
         for key, distribution in distributions(definition).items()
         if key in fixed and isinstance(distribution, CategoricalDistribution)
     }
+
+
+def is_active(parameter: str, config: Mapping[str, Any]) -> bool:
+    """Whether a setting changes what a run with this config does; the space searches it anyway.
+
+    Plain bce has no class weights, focal alone a gamma, and logistic regression no hidden layer.
+    """
+    match parameter:
+        case "class_weight_method" | "class_weight_multiplier":
+            return config.get("loss_type") != "bce"
+        case "focal_gamma":
+            return config.get("loss_type") == "focal"
+        case "hidden_dim" | "dropout":
+            return config.get("num_layers") != 0
+    return True
 
 
 def _offers(distribution: BaseDistribution, value: Any) -> bool:

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from search.space.space import REMEDIES
+from search.space.space import REMEDIES, is_active
 from search.store.attributes import (
     BEST_EPOCH,
     CONFIG,
@@ -124,7 +124,7 @@ class TrialRecord:
             "resampled": attributes.get(RESAMPLED, {}),
         }
         record: TrialRecord = _validated(TRIAL, content, f"trial {trial.number}")
-        if record.state == "complete" and (record.value is None or not math.isfinite(record.value)):
+        if record.state == "complete" and (record.value is None or math.isnan(record.value)):
             raise _odd(f"trial {trial.number}", f"complete with the value {record.value}")
         return record
 
@@ -267,21 +267,6 @@ def count_states(records: Iterable[TrialRecord]) -> dict[str, int]:
     """Return how many trials ended complete, pruned and failed; lost ones were tried again."""
     states = [record.state for record in records]
     return {state: states.count(state) for state in STATES.values()}
-
-
-def is_active(parameter: str, config: Mapping[str, Any]) -> bool:
-    """Whether a setting changes what a run with this config does; the space searches it anyway.
-
-    Plain bce has no class weights, focal alone a gamma, and logistic regression no hidden layer.
-    """
-    match parameter:
-        case "class_weight_method" | "class_weight_multiplier":
-            return config.get("loss_type") != "bce"
-        case "focal_gamma":
-            return config.get("loss_type") == "focal"
-        case "hidden_dim" | "dropout":
-            return config.get("num_layers") != 0
-    return True
 
 
 def summarise_choices(records: Sequence[TrialRecord]) -> list[ChoiceSummary]:

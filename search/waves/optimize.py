@@ -18,9 +18,9 @@ from optuna.trial import Trial
 
 from search.space.space import (
     STRUCTURAL,
+    conditional_choices,
     distributions,
     known_recipes,
-    not_of_baseline,
     resolve_config,
 )
 from search.store.attributes import FIXED, RECIPE
@@ -69,9 +69,9 @@ class Search:
         self.study, self.data, self.definition = study, data, definition
         self.environment = environment or {}
         self.should_stop, self.on_progress, self.on_result = should_stop, on_progress, on_result
-        self.not_of_baseline = not_of_baseline(definition)
+        self.conditional_choices = conditional_choices(definition)
         space = distributions(definition)
-        self.space = {key: space[key] for key in space if key not in self.not_of_baseline}
+        self.space = {key: space[key] for key in space if key not in self.conditional_choices}
         self.progress = Progress(definition.budget.trials, definition.budget.timeout_seconds)
         self.stack = definition.stack
         self.one_shape = stacks_pay(data.device)
@@ -180,7 +180,7 @@ class Search:
             trial = ask(self.study, self.space, self.progress.total)
             with suppress(UpdateFinishedTrialError):
                 claim(self.study, [trial])
-                for key, choices in self.not_of_baseline.items():
+                for key, choices in self.conditional_choices.items():
                     if key not in trial.user_attrs.get(FIXED, {}):
                         trial.suggest_categorical(key, choices)
                 return trial

@@ -6,9 +6,9 @@ from optuna.distributions import (
 )
 
 from search.space.space import (
+    conditional_choices,
     distributions,
     known_recipes,
-    not_of_baseline,
     resolve_config,
     trial_seed,
 )
@@ -93,7 +93,7 @@ def test_a_recipe_of_the_guide_whose_remedy_the_space_does_not_hold_is_left_out(
 
 @pytest.mark.parametrize("name", [name for name in bundled_names() if name != "aggressive"])
 def test_no_choice_is_disputed_where_the_space_holds_plain_bce(name):
-    assert not_of_baseline(load_definition(name, {})) == {}
+    assert conditional_choices(load_definition(name, {})) == {}
 
 
 def test_plain_bce_comes_first_even_where_the_space_does_not_hold_it():
@@ -110,7 +110,7 @@ def test_plain_bce_comes_first_even_where_the_space_does_not_hold_it():
 def test_what_plain_bce_needs_and_the_space_lacks_is_disputed_and_no_parameter_of_it():
     definition = load_definition("aggressive", {})
     searched, fixed = known_recipes(definition)["plain BCE"]
-    choices = not_of_baseline(definition)
+    choices = conditional_choices(definition)
     assert choices == {
         "loss_type": ("focal", "weighted_bce"),
         "weight_method": ("per_class", "aggressive", "balanced"),

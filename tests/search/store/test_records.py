@@ -3,13 +3,13 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
+from search.space.space import is_active
 from search.store.attributes import CONFIRMED, DEFINITION
 from search.store.records import (
     Confirmation,
     SignRecord,
     complete,
     count_states,
-    is_active,
     read_records,
     read_study,
     score_of,

@@ -46,7 +46,7 @@ COLUMNS = 8  # of a label, the most important
 CONSTANT = "every row positive"
 
 
-def gather(
+def evaluate_best(
     experiment: Experiment, checkpoint: Checkpoint, rivals: Mapping[str, Checkpoint]
 ) -> Evidence:
     """Return the evidence of a trial's checkpoint, which has its test scores if there are any.

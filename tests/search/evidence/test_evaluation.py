@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
+from search.evidence.evaluation import COLUMNS, CONSTANT, counts_along_cuts, evaluate_best
 from search.evidence.evidence import is_of
-from search.evidence.gather import COLUMNS, CONSTANT, counts_along_cuts, gather
 from trainer.checkpoint import json_text, load_checkpoint, save_checkpoint
 from trainer.config import TrainConfig
 from trainer.data.table import Roles
@@ -53,7 +53,7 @@ def trained(table_csv):
 @pytest.fixture(scope="module")
 def evidence(trained):
     experiment, best, rival = trained
-    return gather(experiment, best, {"plain BCE": rival})
+    return evaluate_best(experiment, best, {"plain BCE": rival})
 
 
 def test_counts_at_the_threshold_are_those_of_its_decisions(trained, evidence):
@@ -132,7 +132,7 @@ def test_evidence_without_a_calibration_is_that_of_a_checkpoint_without(trained,
     experiment, best, rival = trained
     assert is_of(evidence, best)
     raw = replace(best, record=best.record.model_copy(update={"calibration": None}))
-    found = gather(experiment, raw, {"plain BCE": rival})
+    found = evaluate_best(experiment, raw, {"plain BCE": rival})
     assert all(label.calibration is None for label in found.labels)
     assert found.labels[0].cuts == found.labels[0].cuts_in_use == evidence.labels[0].cuts
     assert is_of(found, raw)
@@ -187,7 +187,7 @@ def test_facts_are_those_of_the_table(trained, evidence):
 
 def test_without_test_rows_nothing_is_said_of_them(table_csv):
     experiment, best, rival = prepared(table_csv, 0.0)
-    found = gather(experiment, best, {"plain BCE": rival})
+    found = evaluate_best(experiment, best, {"plain BCE": rival})
     assert (found.macro_f1, found.interval, found.contenders) == (None, None, [])
     assert all(label.test is None for label in found.labels)
     assert len(found.labels[0].cuts) > 50
@@ -198,7 +198,7 @@ def test_test_rows_of_a_single_group_contend_with_nothing(trained):
     experiment, best, rival = trained
     table = replace(experiment.table, groups=np.zeros(len(experiment.table.labels), dtype=int))
     single = replace(experiment, table=table)
-    found = gather(single, with_test_scores(best, single), {"plain BCE": rival})
+    found = evaluate_best(single, with_test_scores(best, single), {"plain BCE": rival})
     assert (found.interval, found.contenders) == (None, [])
     assert found.macro_f1 == best.record.test["macro_f1"]
     assert found.labels[0].test.intervals["f1"] == (None, None)
@@ -207,5 +207,5 @@ def test_test_rows_of_a_single_group_contend_with_nothing(trained):
 def test_a_checkpoint_read_from_its_folder_gives_the_same_evidence(trained, evidence, tmp_path):
     experiment, best, rival = trained
     save_checkpoint(tmp_path / "best", best)
-    again = gather(experiment, load_checkpoint(tmp_path / "best"), {"plain BCE": rival})
+    again = evaluate_best(experiment, load_checkpoint(tmp_path / "best"), {"plain BCE": rival})
     assert again == evidence
