@@ -65,6 +65,7 @@ from trainer.commands.tables.options import (
     Missing,
     Separator,
     Sheet,
+    Strict,
     Thousands,
 )
 from trainer.errors import ConfigError
@@ -92,6 +93,7 @@ def search(
     separator: Separator = None,
     encoding: Encoding = None,
     sheet: Sheet = None,
+    strict: Strict = False,
     val_size: ValSize = None,
     test_size: TestSize = None,
     folds: Folds = None,
@@ -172,6 +174,7 @@ def search(
         storage=storage,
         device=device,
         as_json=json,
+        strict=strict,
     )
 
 

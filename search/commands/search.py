@@ -27,8 +27,10 @@ from studies.definition import StudyDefinition, load_definition
 from trainer.checkpoint import Record, json_text
 from trainer.commands.device import one_thread
 from trainer.commands.interrupt import interruptible
+from trainer.commands.tables.inspect import tell
 from trainer.commands.terminal import progress_console, remark_on_speed, result_console
 from trainer.data.files.sources import from_anywhere, stem_of
+from trainer.data.inspection.summary import summarize
 from trainer.errors import ConfigError, RaretuneError
 
 LONGEST_NAME = 80  # letters of a file's name that go into its study's
@@ -46,14 +48,14 @@ def search(
     certify: bool | None,
     device: str,
     as_json: bool,
+    strict: bool = False,
 ) -> None:
     """Run a search and print what it found."""
     definition = _bounded(_definition(study, _given(overrides), parse_assignments(assignments)))
     with interruptible() as interrupt:
         workspace.make()
         session = prepare(definition, workspace, storage, device, forked=fork_from)
-        for sentence in session.experiment.table.notes:
-            print(sentence, file=sys.stderr)
+        tell(session.experiment.table, session.experiment.split, strict=strict)
         if session.why_folds:
             open_session_study(session)  # what is refused is refused without another word
             print(session.why_folds, file=sys.stderr)
@@ -164,6 +166,7 @@ def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
     certificate = outcome.certified.certificate
     return {
         "study": outcome.session.definition.name,
+        "columns": summarize(outcome.session.experiment.table).to_json(),
         "storage": without_password(outcome.session.url),
         "trials": count_states(outcome.records),
         "best": None

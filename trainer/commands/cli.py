@@ -29,6 +29,7 @@ from trainer.commands.options import (
     Id,
     Json,
     Labelled,
+    Labels,
     LabelSmoothing,
     LearningRate,
     LossType,
@@ -58,9 +59,11 @@ from trainer.commands.tables.options import (
     Date,
     Decimal,
     Encoding,
+    Inspected,
     Missing,
     Separator,
     Sheet,
+    Strict,
     Thousands,
     dialect_for,
 )
@@ -82,6 +85,7 @@ def train(
     separator: Separator = None,
     encoding: Encoding = None,
     sheet: Sheet = None,
+    strict: Strict = False,
     use_stratified_split: StratifiedSplit = True,
     use_weighted_sampling: WeightedSampling = False,
     weight_method: WeightMethod = None,
@@ -188,6 +192,34 @@ def predict(
         print(f"{rows} rows predicted to {output}")
 
 
+def inspect(
+    csv: Inspected,
+    label: Labels = None,
+    group: Group = None,
+    sequence: Sequence = None,
+    drop: Drop = None,
+    id_: Id = None,
+    category: Category = None,
+    date: Date = None,
+    missing: Missing = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
+    sheet: Sheet = None,
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Print what is read of a table, and what of it looks like a leak.
+
+    What is printed is a definition with the columns' roles: save it to a file, and search takes it.
+    """
+    given = dict(locals())
+    from trainer.commands.tables.inspect import inspect as run
+
+    run(given)
+
+
 def _written(
     separator: str | None,
     encoding: str | None,
@@ -221,4 +253,4 @@ def _kept_for_good() -> Iterator[None]:
             gc.enable()
 
 
-COMMANDS = (train, evaluate, predict)
+COMMANDS = (train, evaluate, predict, inspect)

@@ -4,7 +4,6 @@ flags -> plan -> experiment -> fit -> output_dir: checkpoint, history.svg, diagn
 """
 
 import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from trainer.commands.effects import check_effects, check_resumed
 from trainer.commands.guide import roles_without_labels
 from trainer.commands.interrupt import interruptible
 from trainer.commands.monitor import epoch_view
+from trainer.commands.tables.inspect import roles_of, tell
 from trainer.commands.tables.options import dialect_of
 from trainer.commands.terminal import (
     calibration_sentence,
@@ -34,6 +34,7 @@ from trainer.commands.terminal import (
 from trainer.config import TrainConfig, invalid
 from trainer.data.cells.dialect import Dialect
 from trainer.data.files.sources import from_anywhere
+from trainer.data.inspection.summary import summarize
 from trainer.data.table import Roles
 from trainer.diagnosis import Sign, diagnose, unjudged
 from trainer.errors import CheckpointError, ConfigError
@@ -95,15 +96,15 @@ def train(given: Mapping[str, Any]) -> None:
     remark_on_speed(device.type)
     with interruptible() as interrupt:
         plan, experiment = start(plan, device)
-        for sentence in experiment.table.notes:
-            print(sentence, file=sys.stderr)
+        tell(experiment.table, experiment.split, strict=given["strict"])
         earlier = () if state is None else state.history
         with epoch_view(progress_console(), plan.config, plan.roles.labels, earlier) as view:
             trained = run_training(
                 plan, experiment, folder, resume=state, on_epoch=view, should_stop=interrupt
             )
     if given["json"]:
-        print(json_text(describe(trained, time.monotonic() - started)))
+        columns = {"columns": summarize(experiment.table).to_json()}
+        print(json_text({**columns, **describe(trained, time.monotonic() - started)}))
     else:
         _print_trained(trained)
 
@@ -113,15 +114,7 @@ def _plan(given: Mapping[str, Any]) -> Plan:
         raise ConfigError(
             "no table is named; give one with --csv_path FILE, or name a run with --resume FOLDER"
         )
-    roles = Roles(
-        labels=tuple(given.get("label", ())),
-        group=given.get("group"),
-        sequence=given.get("sequence"),
-        drop=tuple(given.get("drop", ())),
-        id=tuple(given.get("id_", ())),
-        category=tuple(given.get("category", ())),
-        date=tuple(given.get("date", ())),
-    )
+    roles = roles_of(given)
     csv, dialect = from_anywhere(given["csv_path"]).resolve(), dialect_of(given)
     return Plan(
         config=_config(given),

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from trainer.commands.options import flag
+import typer
+
+from trainer.commands.options import FILES, flag
 
 if TYPE_CHECKING:
     from trainer.data.cells.dialect import Dialect
@@ -67,6 +69,14 @@ Encoding = Annotated[
 Sheet = Annotated[
     str | None, flag("sheet", "Sheet of a workbook that holds the table; the first by default.")
 ]
+Strict = Annotated[
+    bool,
+    flag(
+        "strict",
+        "Refuse a table of which something looks like a leak; by default it is only warned of.",
+    ),
+]
+Inspected = Annotated[Path, typer.Argument(help=f"Table to read: {FILES}.")]
 
 
 def dialect_of(given: Mapping[str, Any]) -> "Dialect":

@@ -1,0 +1,1 @@
+"""What was read of a table, in words, and what of it looks like a leak."""
