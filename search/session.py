@@ -15,7 +15,7 @@ from search.store.complaints import without_password
 from search.store.identity import identity_of, trial_digest
 from search.store.storage import stored_folds
 from search.workspace import Workspace
-from studies.definition import StudyDefinition
+from studies.definition import LABEL_OBJECTIVE, OBJECTIVES, StudyDefinition
 from studies.examples import write_example
 from trainer.checkpoint import Checkpoint
 from trainer.commands.device import pick_device
@@ -109,6 +109,7 @@ def prepare(
     chosen = pick_device(device)
     source = definition.table
     table = read_table(_table_path(definition, workspace), source.roles, source.dialect)
+    _check_objective(definition, table)
     url = url or definition.storage or workspace.url
     folds, why = _folds(definition, table, url, forked)
     experiment = place_experiment(table, _settings(definition, folds), chosen)
@@ -121,6 +122,16 @@ def prepare(
     return Session(
         definition.model_copy(update={"split": settled}), experiment, workspace, url, why
     )
+
+
+def _check_objective(definition: StudyDefinition, table: Table) -> None:
+    """Refuse an objective of a label that a column of lists does not hold."""
+    label, names = definition.objective.removeprefix(LABEL_OBJECTIVE), table.roles.labels
+    if definition.objective not in OBJECTIVES and label not in names:
+        raise ConfigError(
+            f"objective {definition.objective!r} names no label of the table; labels are "
+            f"{', '.join(names)}"
+        )
 
 
 def _settings(definition: StudyDefinition, folds: int) -> SplitSettings:

@@ -48,7 +48,8 @@ SEARCHABLE = (
 OBJECTIVES = ("macro_f1", "macro_recall", "average_precision", "balanced_accuracy")
 TABLES = ("table", "split", "budget", "training", "space")
 READING = (  # what earlier versions had no key for
-    *("category", "date", "separator", "encoding", "sheet", "decimal", "thousands", "missing"),
+    *("category", "date", "labels_from", "list_separator", "positive"),
+    *("separator", "encoding", "sheet", "decimal", "thousands", "missing"),
 )
 LABEL_OBJECTIVE = "f1:"  # and the label's name
 
@@ -65,6 +66,9 @@ class TableSource(Strict):
     id: tuple[str, ...] = ()
     category: tuple[str, ...] = ()
     date: tuple[str, ...] = ()
+    labels_from: str | None = None
+    list_separator: str = "|"
+    positive: tuple[str, ...] = ()
     separator: str | None = None
     encoding: str | None = None
     sheet: str | None = None
@@ -75,9 +79,8 @@ class TableSource(Strict):
     @property
     def roles(self) -> Roles:
         """What each named column is."""
-        return Roles(
-            self.labels, self.group, self.sequence, self.drop, self.id, self.category, self.date
-        )
+        names = Roles.__dataclass_fields__
+        return Roles(**{name: getattr(self, name) for name in names})
 
     @property
     def dialect(self) -> Dialect:
@@ -189,7 +192,7 @@ class StudyDefinition(Strict):
             del kept["split"]["folds"], kept["split"]["repeats"]
         roles = self.table.model_dump(mode="json", exclude={"csv", "example"})
         for name in READING:
-            if roles[name] in (None, [], "."):
+            if roles[name] in (None, [], ".", "|"):
                 del roles[name]
         if converted:
             roles["numbers_among_texts"] = sorted(converted)

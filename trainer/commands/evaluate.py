@@ -28,7 +28,7 @@ from trainer.data.cells.dialect import Dialect
 from trainer.data.digests import KnownRows, row_digests
 from trainer.data.files.sources import from_anywhere
 from trainer.data.reading import read_names
-from trainer.data.table import Roles, Table, read_table
+from trainer.data.table import Table, read_table
 from trainer.errors import TableError
 from trainer.experiment import ScoredRows, SplitSettings, score_rows, split_again
 from trainer.pages.calibration import CALIBRATED, RAW
@@ -134,11 +134,11 @@ def _labelled_table(checkpoint: Checkpoint, csv: Path, dialect: Dialect) -> Tabl
     """Read a table in the checkpoint's roles; columns that it did not train on are dropped."""
     roles = checkpoint.record.roles
     columns, known = read_names(csv, dialect), checkpoint.known
-    wanted = {*roles.labels, *known.numbers, *known.text}
+    wanted = {*roles.label_columns, *known.numbers, *known.text}
     group = roles.group if roles.group in columns else None
     sequence = roles.sequence if roles.sequence in wanted else None
     drop = tuple(name for name in columns if name not in wanted and name != group)
-    named = Roles(roles.labels, group, sequence, drop)
+    named = replace(roles, group=group, sequence=sequence, drop=drop, id=(), category=(), date=())
     table = read_table(csv, named, dialect, known)
     for network in checkpoint.networks:
         network.features.check_names(table.columns)

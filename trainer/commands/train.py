@@ -120,7 +120,7 @@ def _plan(given: Mapping[str, Any]) -> Plan:
         config=_config(given),
         csv=csv,
         dialect=dialect,
-        roles=roles if roles.labels else roles_without_labels(csv, roles, dialect),
+        roles=roles if roles.label_columns else roles_without_labels(csv, roles, dialect),
         split=SplitSettings(
             given["val_size"], given["test_size"], given["seed"], given["folds"], given["repeats"]
         ),
@@ -153,6 +153,8 @@ def _as_flags(plan: Plan) -> dict[str, Any]:
         **{"test_size": plan.split.test_size, "label": [*roles.labels], "group": roles.group},
         **{"sequence": roles.sequence, "drop": [*roles.drop], "id_": [*roles.id]},
         **{"category": [*roles.category], "date": [*roles.date]},
+        **{"labels_from": roles.labels_from, "list_separator": roles.list_separator},
+        **{"positive": [*roles.positive]},
         **{**asdict(dialect), "missing": [*dialect.missing]},
     }
 
@@ -171,7 +173,8 @@ def start(plan: Plan, device: torch.device) -> tuple[Plan, Experiment]:
             f"{plan.csv} is not the table that the interrupted run was training on; "
             "put that one back, or start a new run"
         )
-    return plan.model_copy(update={"table_hash": experiment.table.hash}), experiment
+    table = experiment.table
+    return plan.model_copy(update={"table_hash": table.hash, "roles": table.roles}), experiment
 
 
 def load_plan(folder: Path) -> tuple[Plan, RunState]:

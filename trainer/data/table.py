@@ -8,7 +8,7 @@ is one. What a text column holds is understood by trainer.data.cells, or refused
 import difflib
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,8 @@ from trainer.data.cells.kinds import (
     different_texts,
     without_missing,
 )
+from trainer.data.labels import check_learnable, clashing, read_labels
+from trainer.data.labels import rare_binary_columns as rare_binary_columns
 from trainer.data.reading import (
     MAX_LISTED,
     MISSING_WORDS,
@@ -37,53 +39,12 @@ from trainer.data.reading import (
     settled,
     to_frame,
 )
+from trainer.data.roles import AS_TEXT, check_roles
+from trainer.data.roles import Roles as Roles
 from trainer.errors import TableError
 
-RARE_SHARE = 0.2  # a 0/1 column with fewer ones than this may be a label
 MIN_IDENTIFIERS = 100  # more distinct texts than this, in most rows, name rows, not categories
-AS_TEXT = ("group", "sequence", "id", "category", "date")  # roles whose cells stay as written
-FEATURES = ("sequence", "category", "date")  # roles of columns that are features
 SEVERAL = 2  # with so many values beside it, NA is one of them; else it means missing
-
-
-@dataclass(frozen=True)
-class Roles:
-    """What each named column is; every column not named is a feature.
-
-    labels    0/1 columns to predict, at least one
-    group     rows that share its value stay in one part of the split
-    sequence  column of digit strings
-    drop      columns to leave out
-    id        columns that name a row: no features, but copied to predictions
-    category  feature columns that are texts, though they may look like numbers
-    date      feature columns that are dates, of which numbers are made
-    """
-
-    labels: tuple[str, ...]
-    group: str | None = None
-    sequence: str | None = None
-    drop: tuple[str, ...] = ()
-    id: tuple[str, ...] = ()
-    category: tuple[str, ...] = ()
-    date: tuple[str, ...] = ()
-
-    @property
-    def as_written(self) -> tuple[str, ...]:
-        """Features that are no sequence, and whose texts are never taken for numbers."""
-        return (*self.category, *self.date)
-
-    @property
-    def named(self) -> list[tuple[str, str]]:
-        """(role, column) of every named column; a role is its command-line flag without dashes."""
-        return [
-            *(("label", name) for name in self.labels),
-            *((("group", self.group),) if self.group is not None else ()),
-            *((("sequence", self.sequence),) if self.sequence is not None else ()),
-            *(("drop", name) for name in self.drop),
-            *(("id", name) for name in self.id),
-            *(("category", name) for name in self.category),
-            *(("date", name) for name in self.date),
-        ]
 
 
 @dataclass(frozen=True)
@@ -138,17 +99,19 @@ def read_table(
     a dialect that no file is written in.
     """
     check_dialect(dialect)
-    _check_roles(roles)
+    check_roles(roles)
     before = path.stat() if path.exists() else None
     read_as_text = [name for role, name in roles.named if role in AS_TEXT]
     arrow = read_arrow(path, [*read_as_text, *(known.text if known else ())], dialect)
     _check_present(arrow, roles, path)
-    labels = to_frame(arrow.select(list(roles.labels)))
-    label_columns = [_label(labels[name], path) for name in roles.labels]
-    features = arrow.select([n for n in arrow.column_names if n not in _no_features(roles)])
+    label_columns = to_frame(arrow.select(list(roles.label_columns)))
+    labels = read_labels(label_columns, roles, path, known=known is not None)
+    roles = replace(roles, labels=labels.names)
+    features = arrow.select([n for n in arrow.column_names if n not in roles.no_features])
     converted: dict[str, tuple[str, ...]] = {}
     if known is None:
-        _check_learnable(label_columns, roles.labels, path)
+        check_learnable(labels, path)
+        clashing(labels.names, features.column_names)
         features, converted = _understood(features, roles, dialect, path)
         dates = _date_forms(features, roles, dialect)
     else:
@@ -169,46 +132,17 @@ def read_table(
         columns=columns,
         numeric=tuple(name for name in columns.columns if name not in texts),
         categorical=tuple(name for name in texts if name != roles.sequence),
-        labels=np.stack(label_columns, axis=1),
+        labels=labels.values,
         groups=None if roles.group is None else _group_codes(arrow[roles.group]),
         hash=digest,
         dialect=dialect,
         dates=dates,
         converted=converted,
-        notes=() if known else (*_token_notes(converted), *code_sentences(columns)),
+        notes=() if known else (*labels.notes, *_token_notes(converted), *code_sentences(columns)),
     )
 
 
-def _no_features(roles: Roles) -> set[str]:
-    return {name for role, name in roles.named if role not in FEATURES}
-
-
-def rare_binary_columns(columns: pd.DataFrame) -> list[tuple[str, float]]:
-    """(name, share of ones) of the complete 0/1 columns with ones in under a fifth of the rows.
-
-    The most frequent comes first. Such columns may serve as labels.
-    """
-    found = []
-    for name in columns.columns[columns.dtypes == np.float64]:
-        values = columns[name].to_numpy()
-        if np.isin(values, (0.0, 1.0)).all() and 0 < values.sum() < RARE_SHARE * len(values):
-            found.append((str(name), float(values.mean())))
-    return sorted(found, key=lambda pair: -pair[1])
-
-
 # Roles, labels and groups
-
-
-def _check_roles(roles: Roles) -> None:
-    if not roles.labels:
-        raise TableError("no label column is named; name at least one 0/1 column with --label")
-    seen: dict[str, str] = {}
-    for role, name in roles.named:
-        if name in seen:
-            raise TableError(
-                f"column {name!r} is given to --{seen[name]} and to --{role}; give it to one, once"
-            )
-        seen[name] = role
 
 
 def _check_present(table: pa.Table, roles: Roles, path: Path) -> None:
@@ -224,34 +158,6 @@ def _check_present(table: pa.Table, roles: Roles, path: Path) -> None:
         raise TableError(
             f"{role} column {name!r} is not in {path.name} ({listed}); correct it at --{role}"
         )
-
-
-def _label(values: pd.Series, path: Path) -> np.ndarray:
-    """(N,) float32 of 0.0 and 1.0."""
-    label, remedy = values.name, "map it to 0/1 or name another column with --label"
-    missing = int(values.isna().sum())
-    if missing:
-        raise TableError(
-            f"label column {label!r} must hold only 0 and 1, but {missing} of {len(values)} values "
-            f"in {path.name} are missing; fill them or leave those rows out"
-        )
-    allowed = (0.0, 1.0) if values.dtype == np.float64 else ("0", "1")
-    others = values[~values.isin(allowed)]
-    if len(others):
-        raise TableError(
-            f"label column {label!r} must hold only 0 and 1, but {len(others)} of {len(values)} "
-            f"values in {path.name} are others (first: {few(others.unique().tolist())}); {remedy}"
-        )
-    return values.to_numpy().astype(np.float32)
-
-
-def _check_learnable(labels: Sequence[np.ndarray], names: Sequence[str], path: Path) -> None:
-    for label, name in zip(labels, names, strict=True):
-        if label.min() == label.max():
-            raise TableError(
-                f"label column {name!r} is {label[0]:.0f} in every row of {path.name}, so there is "
-                "nothing to learn; name another column with --label"
-            )
 
 
 def _group_codes(column: pa.ChunkedArray) -> np.ndarray:

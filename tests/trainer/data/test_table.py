@@ -162,7 +162,10 @@ def test_an_unknown_label_is_answered_with_the_rare_columns(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["1", "0", "yes"], "1 of 3 values in t.csv are others (first: 'yes'); map it to 0/1"),
+        (
+            ["1", "0", "yes"],
+            "1 of 3 values in t.csv are others (first: 'yes'); say which",
+        ),
         (["1", "0", "2"], "(first: 2.0)"),
         (["1", "0", "0.5"], "(first: 0.5)"),
         (["0", "0", "0"], "is 0 in every row"),

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def inspect(given: Mapping[str, Any]) -> None:
     """Print what is read of a table, what looks like a leak, and its roles as a definition."""
     path, dialect = from_anywhere(given["csv"]), dialect_of(given)
     roles = roles_of(given)
-    suggested = not roles.labels
+    suggested = not roles.label_columns
     if suggested:
         roles = _with_suggested_labels(path, roles, dialect)
     table = read_table(path, roles, dialect)
@@ -50,6 +50,9 @@ def roles_of(given: Mapping[str, Any]) -> Roles:
         id=tuple(given.get("id_") or ()),
         category=tuple(given.get("category") or ()),
         date=tuple(given.get("date") or ()),
+        labels_from=given.get("labels_from"),
+        list_separator=given.get("list_separator") or "|",
+        positive=tuple(given.get("positive") or ()),
     )
 
 
@@ -87,7 +90,7 @@ def _with_suggested_labels(path: Path, roles: Roles, dialect: Dialect) -> Roles:
         raise TableError(
             f"{path.name} has no rare 0/1 column; name the columns to predict with --label"
         )
-    return Roles(names, *(value for key, value in vars(roles).items() if key != "labels"))
+    return replace(roles, labels=names)
 
 
 def _usual_split(table: Table) -> Split | None:
@@ -114,6 +117,6 @@ def _definition(table: Table, leaks: Sequence[Leak], *, suggested: bool) -> Iter
         **asdict(table.dialect),
     }
     for key, value in named.items():
-        if value not in (None, (), "."):
+        if value not in (None, (), ".", "|"):
             text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
             yield f"{key} = {text}"

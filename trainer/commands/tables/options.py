@@ -69,6 +69,26 @@ Encoding = Annotated[
 Sheet = Annotated[
     str | None, flag("sheet", "Sheet of a workbook that holds the table; the first by default.")
 ]
+Positive = Annotated[
+    list[str] | None,
+    flag(
+        "positive",
+        "Value that is positive in a label column, any other being negative; by default labels are "
+        "written 0/1, false/true, no/yes or n/y. Can be given more than once.",
+    ),
+]
+LabelsFrom = Annotated[
+    str | None,
+    flag(
+        "labels_from",
+        "Column of lists such as a|b|c, each item of which is a label; those in too few rows are "
+        "left out, and with --label only the named ones are taken.",
+    ),
+]
+ListSeparator = Annotated[
+    str | None,
+    flag("list_separator", "Text between the items of such a list; | by default."),
+]
 Strict = Annotated[
     bool,
     flag(

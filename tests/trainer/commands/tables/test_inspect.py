@@ -133,3 +133,29 @@ def test_names_with_odd_characters_stay_in_their_comment(here, tmp_path):
     done = here("inspect", tmp_path / "t.csv", *ROLES, "--drop", "a\nb = 1")
     assert tomllib.loads(done.stdout)["table"]["drop"] == ["a\nb = 1"]
     assert "\x1b" not in done.stdout
+
+
+def test_labels_out_of_lists_are_trained_on_and_scored(here, tmp_path):
+    table = draw_table()
+    table["dx"] = np.where(table["rare"] == 1, "rare", "") + np.where(table["rarer"], ";rarer", "")
+    lists = table.drop(columns=["rare", "rarer"])
+    lists.to_csv(tmp_path / "lists.csv", index=False)
+    table.drop(columns="dx").to_csv(tmp_path / "columns.csv", index=False)
+    roles = ("--group", "family", "--id", "person", "--epochs", "1", "--json")
+    named = ("--labels_from", "dx", "--list_separator", ";")
+    made = []
+    for name, labels in (("lists", named), ("columns", ("--label", "rare", "--label", "rarer"))):
+        csv, folder = tmp_path / f"{name}.csv", tmp_path / name
+        done = here("train", "--csv", csv, *labels, *roles, "--output_dir", folder)
+        assert done.returncode == 0, done.stderr
+        made.append(json.loads(done.stdout)["test"])
+        scored = here("evaluate", folder, "--csv", csv, "--json")
+        assert scored.returncode == 0, scored.stderr
+    assert made[0] == made[1]
+    done = here("inspect", tmp_path / "lists.csv", *named, *roles[:4])
+    found = tomllib.loads(done.stdout)["table"]
+    assert (found["labels"], found["labels_from"]) == (["rare", "rarer"], "dx")
+    search = ("search", "--csv", tmp_path / "lists.csv", *named, "--workspace", tmp_path)
+    done = here(*search, "--drop", "person", "--objective", "f1:other")
+    assert done.returncode == 2
+    assert "objective 'f1:other' names no label of the table; labels are rare, rarer" in done.stderr
