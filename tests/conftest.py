@@ -15,7 +15,10 @@ import torch
 from browser import launched, visit
 
 from search.cli import main
+from search.export import export_best
 from search.session import prepare
+from search.store.artifacts import Shelf
+from search.store.storage import load_study, open_storage
 from search.waves.searching import begin, search_study
 from search.workspace import Workspace
 from studies.definition import load_definition
@@ -143,3 +146,18 @@ def session(searched_session):
         pruner="none",
         space={"batch_size": [64], "hidden_dim": [16]},
     )
+
+
+@pytest.fixture(scope="module")
+def exported(searched_session):
+    """A searched study whose best trial is in best/."""
+    session = searched_session(
+        "clinic",
+        budget={"trials": 4},
+        training={"epochs": 2},
+        pruner="none",
+        space={"batch_size": [64], "hidden_dim": [16]},
+    )
+    study = load_study(open_storage(session.url), "clinic")
+    export_best(session, study, Shelf(study, session.shelf_folder))
+    return session, study

@@ -8,7 +8,6 @@ from optuna.distributions import FloatDistribution
 
 from search import doctor
 from search.doctor import examine
-from search.export import export_best
 from search.store.artifacts import Shelf
 from search.store.attributes import OWNER
 from search.store.stale import owner
@@ -18,24 +17,9 @@ from trainer.checkpoint import load_checkpoint, save_checkpoint
 from trainer.steps.compiler import Build
 
 
-@pytest.fixture(scope="module")
-def searched(searched_session):
-    """A workspace with one study, and its checkpoints."""
-    session = searched_session(
-        "clinic",
-        budget={"trials": 4},
-        training={"epochs": 2},
-        pruner="none",
-        space={"batch_size": [64], "hidden_dim": [16]},
-    )
-    study = load_study(open_storage(session.url), "clinic")
-    export_best(session, study, Shelf(study, session.shelf_folder))
-    return session.workspace.folder
-
-
 @pytest.fixture
-def workspace(searched, tmp_path):
-    return shutil.copytree(searched, tmp_path / "runs")
+def workspace(exported, tmp_path):
+    return shutil.copytree(exported[0].workspace.folder, tmp_path / "runs")
 
 
 def bad(findings):

@@ -21,21 +21,6 @@ from search.workspace import Workspace
 from trainer.checkpoint import load_checkpoint, save_checkpoint
 
 
-@pytest.fixture(scope="module")
-def exported(searched_session):
-    """A searched study whose best trial is in best/."""
-    session = searched_session(
-        "clinic",
-        budget={"trials": 4},
-        training={"epochs": 2},
-        pruner="none",
-        space={"batch_size": [64], "hidden_dim": [16]},
-    )
-    study = load_study(open_storage(session.url), "clinic")
-    export_best(session, study, Shelf(study, session.shelf_folder))
-    return session, study
-
-
 @pytest.fixture
 def copied(exported, tmp_path):
     """The same in a workspace of its own: session, study, shelf and best trial."""
