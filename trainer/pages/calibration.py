@@ -1,7 +1,5 @@
 """Are a label's probabilities right, and is acting on them worth it? Figures and captions."""
 
-import math
-
 import numpy as np
 import plotly.graph_objects as go
 
@@ -97,8 +95,8 @@ def decision_curve_caption(curve: DecisionCurve) -> str:
     if gains:
         share = len(gains) / len(own)
         where = (
-            f"at {percent(share, 0)} of the thresholds from {_short(curve.thresholds[0])} to "
-            f"{_short(curve.thresholds[-1])}"
+            f"at {percent(share, 0)} of the thresholds from {curve.thresholds[0]:.2g} to "
+            f"{curve.thresholds[-1]:.2g}"
         )
     return (
         "Who acts on rows from a threshold probability on finds positives, and pays for false "
@@ -107,14 +105,11 @@ def decision_curve_caption(curve: DecisionCurve) -> str:
     )
 
 
-def _short(value: float) -> str:
-    return f"{value:.{max(2, 1 - math.floor(math.log10(value)))}f}"
-
-
 def _legend(figure: go.Figure, names: list[str]) -> None:
     """Name the lines above the plot, on one line that also fits a phone."""
     marks = [
-        f'<span style="color:{LOOKS[name]["color"]}">\N{EM DASH}</span> {name}' for name in names
+        f'<span style="color:{LOOKS[name]["color"]}">\N{BLACK CIRCLE}</span> {name}'
+        for name in names
     ]
     figure.add_annotation(
         text="\u2002".join(marks),
