@@ -119,7 +119,7 @@ def test_predict_writes_every_row_in_order(searched, table_csv, tmp_path):
         f"{label}_{kind}" for label in ("rare", "rarer") for kind in ("probability", "positive")
     ]
     assert predicted.columns.tolist() == ["person", *columns]
-    thresholds = load_checkpoint(workspace / "clinic" / "best").record.thresholds
+    thresholds = load_checkpoint(workspace / "clinic" / "best").record.thresholds_in_use
     decided = predicted["rare_probability"] >= thresholds["rare"]
     assert (predicted["rare_positive"] == decided).all()
 
