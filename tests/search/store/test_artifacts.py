@@ -59,7 +59,8 @@ def test_a_file_that_is_gone_means_not_kept(session, study):
     shelf = Shelf(study, session.shelf_folder)
     trial = ranked(study)[2]
     before = shelf.fetch(trial)
-    victim = next(meta for owner, meta in shelf._listed() if owner == trial._trial_id)
+    own = [meta for owner, meta in shelf._listed() if owner == trial._trial_id]
+    victim = next(meta for meta in own if meta.filename in FILES)
     (session.shelf_folder / victim.artifact_id).unlink()
     assert shelf.fetch(trial) is None
     assert shelf.keep(trial.number, before)
