@@ -66,18 +66,20 @@ class Certificate(BaseModel):
         """What all this means, in a sentence or two."""
         if not self.remedies:
             return (
-                "The best trial uses no remedy for imbalance but tuned thresholds, so there is "
+                f"Trial {self.trial} uses no remedy for imbalance but tuned thresholds, so there is "
                 "none to certify."
             )
         single = [one for one in self.remedies if one.remedy != ALL]
-        first = "; ".join(_clauses(single, in_words(self.objective)))
+        unit = f" {in_words(self.objective)} here"
+        first = "; ".join(_clauses(single, unit))
         sentence = f"{first[:1].upper()}{first[1:]}"
         together = next((one for one in self.remedies if one.remedy == ALL), None)
         if together is None:
             return f"{sentence}."
         if not any(one.sign for one in self.remedies):
             return f"{sentence}, neither one by one nor together."
-        return f"{sentence}. {_together(together)}"
+        told_before = any(one.sign for one in single)
+        return f"{sentence}. {_together(together)}{'' if told_before else unit}."
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it, its verdict too, as JSON types."""
@@ -118,12 +120,12 @@ def kept(study: optuna.Study, record: TrialRecord | None) -> Certificate | None:
     return certificate if certificate.trial == record.number else None
 
 
-def _clauses(remedies: list[Worth], score: str) -> list[str]:
+def _clauses(remedies: list[Worth], unit: str) -> list[str]:
     """Return what is to be said of the remedies, those that help first."""
     sure = sorted((one for one in remedies if one.sign), key=lambda one: -one.sign)
     clauses = [f"{one.remedy} {_amount(one, *VERBS.get(one.remedy, IT))}" for one in sure]
     if clauses:
-        clauses[0] += f" {score} here"
+        clauses[0] += unit
     if unsure := [one.remedy for one in remedies if not one.sign]:
         verb = "are" if len(unsure) > 1 else VERBS.get(unsure[0], IT)[0]
         clauses.append(f"{listed(unsure)} {'' if sure else f'{verb} worth '}{CHANCE}")
@@ -132,7 +134,7 @@ def _clauses(remedies: list[Worth], score: str) -> list[str]:
 
 def _together(worth: Worth) -> str:
     amount = _amount(worth, *THEY) if worth.sign else f"are worth {CHANCE}"
-    return f"Together they {amount}."
+    return f"Together they {amount}"
 
 
 def _amount(worth: Worth, be: str, cost: str) -> str:
