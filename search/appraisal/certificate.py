@@ -66,8 +66,8 @@ class Certificate(BaseModel):
         """What all this means, in a sentence or two."""
         if not self.remedies:
             return (
-                f"Trial {self.trial} uses no remedy for imbalance but tuned thresholds, so there is "
-                "none to certify."
+                f"Trial {self.trial} uses no remedy for imbalance but tuned thresholds, so there "
+                "is none to certify."
             )
         single = [one for one in self.remedies if one.remedy != ALL]
         unit = f" {in_words(self.objective)} here"
