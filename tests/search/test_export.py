@@ -68,7 +68,7 @@ def test_what_is_not_the_trials_tested_network_is_replaced(session, study, shelf
 
 def test_evidence_is_gathered_once_and_needs_no_table_then(session, study, shelf, monkeypatch):
     export_best(session, study, shelf)
-    monkeypatch.setattr(export, "gather", never)
+    monkeypatch.setattr(export, "evaluate_best", never)
     export_best(session, study, shelf)
     evidence = current_evidence(study, never)
     assert evidence == stored(study, best_of(study).number)
