@@ -27,7 +27,7 @@ from studies.definition import StudyDefinition, load_definition
 from trainer.checkpoint import Record, json_text
 from trainer.commands.device import one_thread
 from trainer.commands.interrupt import interruptible
-from trainer.commands.tables.inspect import tell
+from trainer.commands.tables.inspect import check, tell
 from trainer.commands.terminal import progress_console, remark_on_speed, result_console
 from trainer.data.files.sources import from_anywhere, stem_of
 from trainer.data.inspection.summary import summarize
@@ -55,9 +55,10 @@ def search(
     with interruptible() as interrupt:
         workspace.make()
         session = prepare(definition, workspace, storage, device, forked=fork_from)
-        tell(session.experiment.table, session.experiment.split, strict=strict)
+        leaks = check(session.experiment.table, session.experiment.split, strict=strict)
+        open_session_study(session)  # what is refused is refused without another word
+        tell(session.experiment.table, leaks)
         if session.why_folds:
-            open_session_study(session)  # what is refused is refused without another word
             print(session.why_folds, file=sys.stderr)
         remark_on_speed(session.experiment.data.device.type)
         if fork_from is not None:

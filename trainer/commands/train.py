@@ -20,7 +20,7 @@ from trainer.commands.effects import check_effects, check_resumed
 from trainer.commands.guide import roles_without_labels
 from trainer.commands.interrupt import interruptible
 from trainer.commands.monitor import epoch_view
-from trainer.commands.tables.inspect import roles_of, tell
+from trainer.commands.tables.inspect import check, roles_of, tell
 from trainer.commands.tables.options import dialect_of
 from trainer.commands.terminal import (
     calibration_sentence,
@@ -96,7 +96,7 @@ def train(given: Mapping[str, Any]) -> None:
     remark_on_speed(device.type)
     with interruptible() as interrupt:
         plan, experiment = start(plan, device)
-        tell(experiment.table, experiment.split, strict=given["strict"])
+        tell(experiment.table, check(experiment.table, experiment.split, strict=given["strict"]))
         earlier = () if state is None else state.history
         with epoch_view(progress_console(), plan.config, plan.roles.labels, earlier) as view:
             trained = run_training(

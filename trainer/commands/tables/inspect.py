@@ -56,16 +56,18 @@ def roles_of(given: Mapping[str, Any]) -> Roles:
     )
 
 
-def tell(table: Table, split: Split, *, strict: bool) -> None:
-    """Say on stderr what was read of a table, before it is trained on.
-
-    Raises TableError for what looks like a leak where the reader is `strict`.
-    """
+def check(table: Table, split: Split, *, strict: bool) -> list[Leak]:
+    """Return what looks like a leak; raises TableError for it where the reader is `strict`."""
     leaks = find_leaks(table, split)
-    for line in (*summarize(table).lines(), *table.notes, *(leak.sentence for leak in leaks)):
-        print(visible(line), file=sys.stderr)
     if strict:
         refuse(leaks)
+    return leaks
+
+
+def tell(table: Table, leaks: Sequence[Leak]) -> None:
+    """Say on stderr what was read of a table, before it is trained on."""
+    for line in (*summarize(table).lines(), *table.notes, *(leak.sentence for leak in leaks)):
+        print(visible(line), file=sys.stderr)
 
 
 def refuse(leaks: Sequence[Leak]) -> None:
