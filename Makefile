@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-DEMO_ARGS ?= --workers 2 --timeout 75 --compare --certify
+DEMO_ARGS ?= --workers 2 --timeout 60 --compare --certify
 TEST_ARGS ?= --numprocesses auto --dist loadfile
 
 BIN = $(VENV)/bin
