@@ -15,7 +15,7 @@ def certificate_content(certificate: Certificate) -> dict[str, Any]:
         "score": in_words(certificate.objective),
         "how": f"The settings of trial {certificate.trial} were trained with {certificate.seeds} "
         "new seeds as they are and without each remedy, on the same folds and for at most "
-        f"{count(certificate.epochs, 'epoch')}. The intervals are over rows drawn anew and over "
+        f"{count(certificate.epochs, 'epoch')}. The intervals are over resampled rows and over "
         "seeds. All other settings stay as they were tuned, which was with the remedy in place.",
         "remedies": [(one.remedy, _with_interval(one), told(one)) for one in certificate.remedies],
     }

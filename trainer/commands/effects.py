@@ -36,7 +36,7 @@ def check_resumed(given: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
             flag = name.rstrip("_")
             raise ConfigError(
                 f"--{flag} {_shown(value)} has no effect, since --resume goes on with the run as "
-                f"it was begun ({_shown(same)}); leave --{flag} away, or start a run anew"
+                f"it was begun ({_shown(same)}); run it without --{flag}, or start a new run"
             )
 
 
