@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from trainer.config import TrainConfig, invalid
@@ -161,12 +161,9 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
             stored |= {f"{prefix}{name}": tensor.contiguous() for name, tensor in own.items()}
     rows = {} if checkpoint.rows is None else checkpoint.rows.to_arrays()
     stored |= {f"{ROWS_PREFIX}{name}": torch.tensor(array) for name, array in rows.items()}
-    save_file(stored, folder / MODEL)
+    (folder / MODEL).write_bytes(save(stored))
     record = checkpoint.record.model_dump(mode="json")
     write_json(folder / RECORD, record)
-    (folder / MODEL).chmod(
-        (folder / RECORD).stat().st_mode
-    )  # safetensors writes for its user alone
     write_json(folder / THRESHOLDS, checkpoint.record.thresholds_in_use)
     write_history(folder / HISTORY, checkpoint.history)
 

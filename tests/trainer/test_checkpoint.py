@@ -1,5 +1,6 @@
 import json
 import pickle
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,6 +162,19 @@ def test_a_crash_while_saving_leaves_the_old_checkpoint(trained, folder, monkeyp
         save_checkpoint(folder, trained[-1])
     assert load_checkpoint(folder).history == trained[-1].history
     assert [path.name for path in folder.parent.iterdir()] == ["best"]
+
+
+def test_a_disk_that_is_full_is_one_line_and_leaves_the_old_checkpoint(trained, folder):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))  # less than the networks take
+    try:
+        with pytest.raises(CheckpointError, match=r"can't write .*; name another"):
+            save_checkpoint(folder, trained[-1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_a_folder_with_other_files_is_never_replaced(trained, tmp_path):
