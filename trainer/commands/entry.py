@@ -14,18 +14,16 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from contextlib import suppress
 from typing import NoReturn
 
 import typer
 
+from trainer.commands.interrupt import Stopped, ends_in_order
 from trainer.commands.streams import (
     flush,
     has_no_reader,
     leave,
-    leave_dead_terminal,
     take_any_text,
 )
 from trainer.errors import RaretuneError
@@ -45,15 +43,6 @@ REFUSED = {  # what the system says of a file -> what helps
     errno.EPERM: "name a place that you may use",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
 }
-ENDING = ("SIGTERM", "SIGHUP")  # signals that end a command in order, as Ctrl-C does
-
-
-class Stopped(BaseException):
-    """A signal asked the command to end; `number` is the signal's."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def make_app(name: str, help_text: str) -> typer.Typer:
@@ -73,7 +62,7 @@ def run_app(app: typer.Typer) -> NoReturn:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     take_any_text()
     try:
-        with _ends_in_order():
+        with ends_in_order():
             status = _run(app)
     except Stopped as stopped:
         _fail(f"stopped by {signal.Signals(stopped.number).name}", 128 + stopped.number)
@@ -104,28 +93,6 @@ def _run(app: typer.Typer) -> int:
     except Exception as error:
         _fail_unexpectedly(error)
     return status if isinstance(status, int) else 0
-
-
-@contextmanager
-def _ends_in_order() -> Iterator[None]:
-    """Let signals that would end the program at once end it by an exception, so that it cleans up.
-
-    One that is ignored, as under nohup, stays so.
-    """
-
-    def stop(number: int, _: FrameType | None) -> None:
-        leave_dead_terminal()
-        raise Stopped(number)
-
-    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
-    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _end_unread(error: BrokenPipeError) -> NoReturn:

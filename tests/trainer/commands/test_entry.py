@@ -229,6 +229,21 @@ def test_a_hang_up_that_is_ignored_stays_so():
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_that_foreign_code_swallows_ends_a_run_where_it_begins(name):
+    """As Cython does with an exception that its function can't hand on, and __del__."""
+    body = (
+        "import os, signal; from trainer.commands.interrupt import interruptible\n"
+        "    class Swallowing:\n"
+        f"        def __del__(self): os.kill(os.getpid(), signal.{name})\n"
+        "    Swallowing()\n"
+        "    with interruptible(): print('begun')"
+    )
+    done = failing(body)
+    assert done.returncode == 128 + getattr(signal, name)
+    assert (done.stdout, done.stderr) == ("", f"raretune: stopped by {name}\n")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("delay", [0.02, 0.15, 0.4, 1.0, 1.6])
 def test_a_signal_at_any_moment_shows_no_traceback(name, delay, table_csv, tmp_path):
     roles = ("--label", "rare", "--label", "rarer", "--group", "family", "--id", "person")
