@@ -22,7 +22,6 @@ from optuna.artifacts._upload import ArtifactMeta
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field, TypeAdapter, ValidationError
-from safetensors import SafetensorError
 from typing_extensions import TypedDict
 
 from search.store.attributes import ARTIFACTS, RECIPE
@@ -72,7 +71,7 @@ class Shelf:
         """
         try:
             return self._keep(number, checkpoint, held_out)
-        except (OSError, CheckpointError, SafetensorError) as error:
+        except (OSError, CheckpointError) as error:
             if self.tells:
                 self.tells = False
                 reason = error.strerror if isinstance(error, OSError) else None
