@@ -1,6 +1,5 @@
 """The best trial handed over: its checkpoint in best/, its evidence with the study."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ from search.evidence.evaluation import evaluate_best
 from search.evidence.evidence import Evidence, baselines, is_of, store, up_to_date
 from search.session import Session
 from search.store.artifacts import Shelf
+from search.store.complaints import tell
 from search.store.identity import identity_of, misfit, origin_of
 from search.store.records import TrialRecord, complete, read_records
 from search.store.transactions import is_writable, trial_of
@@ -85,10 +85,10 @@ def checkpoint_of(
     if kept is not None and not wrong:
         return kept
     if wrong:
-        _say(f"{what} is not used: {wrong}; the trial is trained again")
+        tell(f"{what} is not used: {wrong}; the trial is trained again")
     made = session.checkpoint(record.number, record.value, retrained(session, record))
     if unlike := fault(made, session, record, origin):
-        _say(
+        tell(
             f"trial {record.number} of {study.study_name}, trained again, is not what the study "
             f"says: {unlike}; raretune retrain compares all of it"
         )
@@ -158,7 +158,7 @@ def _exported(session: Session, study: optuna.Study, record: TrialRecord) -> Che
     except CheckpointError as error:
         wrong = str(error)
     if wrong:
-        _say(f"{session.best_folder} is made again: {wrong}")
+        tell(f"{session.best_folder} is made again: {wrong}")
         return None
     return checkpoint
 
@@ -168,10 +168,6 @@ def _is_earlier(checkpoint: Checkpoint, study: optuna.Study, record: TrialRecord
     trial: dict[str, Any] = dict(checkpoint.record.trial or {})
     known, number = trial.get("study_id"), trial.get("number")
     return known is not None and known == identity_of(study) and number != record.number
-
-
-def _say(sentence: str) -> None:
-    print(f"raretune: {sentence}", file=sys.stderr)
 
 
 def _gathered(

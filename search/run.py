@@ -18,7 +18,7 @@ from search.dashboard.notes import annotate
 from search.export import export_best
 from search.session import Session
 from search.store.artifacts import Shelf
-from search.store.complaints import explained
+from search.store.complaints import explained, tell
 from search.store.records import TrialRecord, complete, read_records
 from search.store.stale import drop_retries
 from search.store.storage import storage_file, while_it_exists
@@ -158,7 +158,7 @@ def _assembled(
     try:
         return make_ensemble(session, study, shelf, best)
     except RaretuneError as error:
-        print(f"raretune: the ensemble is not made: {error}", file=sys.stderr)
+        tell(f"the ensemble is not made: {error}")
         return None
 
 
@@ -187,7 +187,7 @@ def _with_baselines(
         )
         return outcome
     except RaretuneError as error:
-        print(f"raretune: the baselines are left out: {error}", file=sys.stderr)
+        tell(f"the baselines are left out: {error}")
         return outcome
     store(study, best.number, comparison)
     return replace(outcome, comparison=comparison)

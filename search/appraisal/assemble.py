@@ -9,11 +9,12 @@ import optuna
 import torch
 from torch import Tensor
 
-from search.appraisal.candidates import Candidate, find_candidates, say
+from search.appraisal.candidates import Candidate, find_candidates
 from search.appraisal.ensemble import Difference, Ensemble, TestScores, store
 from search.session import Session
 from search.space.objective import scores_of
 from search.store.artifacts import Shelf
+from search.store.complaints import tell
 from search.store.identity import identity_of, origin_of
 from search.verification import fault_of_scores, held_out_of, unlike
 from trainer.checkpoint import Checkpoint, Record, load_checkpoint, save_checkpoint
@@ -110,7 +111,7 @@ def _chosen(
         if not wrong:
             return chosen, weighted_mean(held_out, chosen.weights), pool
         for number, why in wrong.items():
-            say(f"the kept networks of trial {number} are left out of the ensemble: {why}")
+            tell(f"the kept networks of trial {number} are left out of the ensemble: {why}")
         pool = [one for one in pool if one.record.number not in wrong]
     return None, labels, pool
 
@@ -246,7 +247,7 @@ def _written(session: Session, study: optuna.Study, fresh: Checkpoint) -> Checkp
         except CheckpointError as error:
             wrong = str(error)
     if wrong:
-        say(f"{folder} is made again: {wrong}")
+        tell(f"{folder} is made again: {wrong}")
     save_checkpoint(folder, fresh)
     return fresh
 

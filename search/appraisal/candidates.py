@@ -1,7 +1,6 @@
 """The trials that an ensemble may be made of: their kept predictions, fetched and checked."""
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from search.export import retrained
 from search.session import Session
 from search.store.artifacts import Shelf
+from search.store.complaints import tell
 from search.store.identity import Origin, origin_of
 from search.store.records import TrialRecord, complete, read_records
 from search.store.transactions import is_writable
@@ -51,17 +51,17 @@ def find_candidates(
                 found[record.number] = _checked(held_out, session, record, origin)
                 continue
         except CheckpointError as error:
-            say(f"the kept predictions of trial {record.number} are not used: {error}")
+            tell(f"the kept predictions of trial {record.number} are not used: {error}")
         missing.append(record)
     if missing:
         numbers = named([record.number for record in missing])
         if not again:
-            say(
+            tell(
                 f"no predictions are kept of {numbers} of the best {len(ranked)} trials, so the "
                 f"ensemble is made without; raretune ensemble {study.study_name} trains again"
             )
         else:
-            say(
+            tell(
                 f"no predictions are kept of {numbers} of the best {len(ranked)} trials, which "
                 "are trained again"
             )
@@ -82,7 +82,7 @@ def _trained(
                 raise CheckpointError("its loss was not finite")
             found[record.number] = _checked(held_out, session, record, origin_of(study, record))
         except RaretuneError as error:
-            say(f"trial {record.number} is left out of the ensemble: {error}")
+            tell(f"trial {record.number} is left out of the ensemble: {error}")
             continue
         if is_writable(study):
             checkpoint = session.checkpoint(record.number, record.value, result)
@@ -125,8 +125,3 @@ def named(numbers: Sequence[int]) -> str:
     more = len(numbers) - len(first)
     last = words.pop() if not more else f"{more} more"
     return f"trials {', '.join(words)} and {last}"
-
-
-def say(sentence: str) -> None:
-    """Tell on stderr what is not as expected, and loses nothing of the search."""
-    print(f"raretune: {sentence}", file=sys.stderr)

@@ -15,6 +15,7 @@ from search.appraisal.ensemble import recommendation, stored, to_json
 from search.reopen import open_study_at, stored_definition
 from search.report.verdict import confirmation
 from search.space.objective import in_words
+from search.store.complaints import tell
 from search.store.identity import misfit_of_folder
 from search.store.records import TrialRecord, complete, read_records, read_study
 from search.workspace import Place
@@ -94,10 +95,9 @@ def warn_of_another(folder: Path, study: optuna.Study, record: TrialRecord) -> b
     """Say on stderr that a folder does not hold the best trial's checkpoint, if it does not."""
     wrong = misfit_of_folder(folder, study, record)
     if wrong:
-        print(
-            f"raretune: {folder} is not trial {record.number}, the best one: {wrong}; the next "
-            "search makes it again, and raretune export writes the trial elsewhere",
-            file=sys.stderr,
+        tell(
+            f"{folder} is not trial {record.number}, the best one: {wrong}; the next "
+            "search makes it again, and raretune export writes the trial elsewhere"
         )
     return bool(wrong)
 

@@ -7,7 +7,6 @@ the study's, where optuna-dashboard looks too; an artifact that is deleted leave
 import io
 import json
 import mimetypes
-import sys
 import tempfile
 import uuid
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from search.store.attributes import ARTIFACTS, RECIPE
+from search.store.complaints import tell
 from search.store.transactions import set_study_attributes, study_attributes, trial_of
 from trainer.checkpoint import FILES, Checkpoint, load_checkpoint, save_checkpoint
 from trainer.errors import CheckpointError
@@ -75,11 +75,10 @@ class Shelf:
             if self.tells:
                 self.tells = False
                 reason = error.strerror if isinstance(error, OSError) else None
-                print(
-                    f"raretune: checkpoints of this search can't be kept in {self.folder}: "
+                tell(
+                    f"checkpoints of this search can't be kept in {self.folder}: "
                     f"{reason or error}; the trials are stored all the same, and the best "
-                    "is trained again at the end",
-                    file=sys.stderr,
+                    "is trained again at the end"
                 )
             return False
 

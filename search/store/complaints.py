@@ -1,6 +1,7 @@
 """What a database complains of, put into one line with the remedy, and never with a password."""
 
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from trainer.errors import ConfigError
+from trainer.visible import visible
 
 HIDDEN = "***"
 SECRETS = re.compile("pass|pwd|secret|token", re.IGNORECASE)  # in the name of an option of a URL
@@ -121,3 +123,8 @@ def _remedy(error: Exception, reason: str, url: str) -> str:
         if re.search(pattern, reason, re.IGNORECASE):
             return remedy
     return "check --storage, for SQLite sqlite:///FILE"
+
+
+def tell(sentence: str) -> None:
+    """Tell on stderr, in one line, what is not as expected but ends nothing."""
+    print(f"raretune: {visible(sentence)}", file=sys.stderr)
