@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 
 from search.evidence.evaluation import evaluate_best
-from search.evidence.evidence import Evidence, baselines, is_of, store, up_to_date
+from search.evidence.evidence import Evidence, is_of, other_recipes, store, up_to_date
 from search.session import Session
 from search.store.artifacts import Shelf
 from search.store.complaints import tell
@@ -177,7 +177,7 @@ def _gathered(
     records: Sequence[TrialRecord],
     checkpoint: Checkpoint,
 ) -> Evidence:
-    rivals = baselines(records) if len(session.experiment.test_rows) else {}
+    rivals = other_recipes(records) if len(session.experiment.test_rows) else {}
     checkpoints = {
         name: checkpoint_of(session, study, shelf, record) for name, record in rivals.items()
     }

@@ -13,7 +13,6 @@ from search.appraisal.baselines import ENSEMBLE, Comparison, store
 from search.appraisal.certifying import NOT_CERTIFIED, Certified, certify_after
 from search.appraisal.comparing import Find, compare
 from search.appraisal.corrected import corrected_macro_f1
-from search.appraisal.fitting import StoppedError
 from search.dashboard.notes import annotate
 from search.export import export_best
 from search.session import Session
@@ -25,6 +24,7 @@ from search.store.storage import storage_file, while_it_exists
 from search.store.transactions import backend
 from search.store.watch import DatabaseGoneError, rescue
 from search.waves.progress import Progress
+from search.waves.runs import StoppedError
 from search.waves.searching import begin, search_study
 from search.waves.workers import run_workers
 from search.workspace import file_url

@@ -8,14 +8,14 @@ All other settings stay as the search tuned them, which it did with the remedy i
 very rows, so that a remedy may still look a little better than it would on others.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from search.appraisal.certificate import ALL, Bounds, Certificate, Worth
+from search.appraisal.certificate import ALL, Certificate, Worth
+from search.appraisal.interval import bounds
 from search.folds import seconds_an_epoch
 from search.session import Session
 from search.space.objective import value_in
@@ -26,7 +26,7 @@ from search.waves.runs import Run, train_runs
 from trainer.config import TrainConfig
 from trainer.loop.validation import cross_fitted_decisions
 from trainer.scores.bootstrap import RESAMPLES
-from trainer.scores.paired import Difference, differences
+from trainer.scores.paired import differences
 from trainer.stack.tensors import TrainingData
 from trainer.wording import class_weights
 
@@ -141,7 +141,9 @@ def _worth(
     drawn = torch.stack([torch.stack(of_way) for of_way in scored])
     compared = differences(torch.tensor(scores, dtype=torch.float64), drawn)
     return [
-        Worth(remedy=name, without=dict(changed), difference=one.value, interval=_bounds(one))
+        Worth(
+            remedy=name, without=dict(changed), difference=one.value, interval=bounds(one.interval)
+        )
         for (name, changed), one in zip(without.items(), compared, strict=True)
     ]
 
@@ -152,8 +154,3 @@ def _drawn(data: TrainingData, resampled: ResampledScores, run: Run) -> Tensor:
     drawn = resampled.score(run.held_out, decisions).drawn
     one_group = data.groups is not None and len(set(data.groups.tolist())) == 1
     return drawn * torch.nan if one_group else drawn
-
-
-def _bounds(one: Difference) -> Bounds:
-    low, high = (bound if math.isfinite(bound) else None for bound in one.interval)
-    return low, high

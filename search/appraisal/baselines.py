@@ -11,11 +11,11 @@ from typing import Any
 import optuna
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from search.appraisal.interval import Bounds, with_interval
 from search.store.attributes import BASELINES
 from search.store.identity import origin_of_number
 from search.store.transactions import is_writable, set_study_attributes, study_attributes
 from trainer.checkpoint import json_text
-from trainer.scores.bootstrap import Interval
 
 FORMAT = 1
 ENSEMBLE = "the ensemble"  # what it is called among what a search found
@@ -35,7 +35,7 @@ class Scores(Frozen):
     """
 
     macro_f1: float
-    interval: tuple[float | None, float | None]
+    interval: Bounds
     macro_average_precision: float
     macro_roc_auc: float | None
     calibration_error: float
@@ -49,9 +49,9 @@ class Difference(Frozen):
     """
 
     validation: float
-    validation_interval: tuple[float | None, float | None]
+    validation_interval: Bounds
     test: float | None
-    test_interval: tuple[float | None, float | None]
+    test_interval: Bounds
 
 
 class Baseline(Frozen):
@@ -159,33 +159,16 @@ def better_sentence(comparison: Comparison | None) -> str:
         f"{name[0].upper()}{name[1:]} is better than what the search found: "
         f"its validated macro-F1 is "
         f"{scores.macro_f1:.3f}, that of {best} {found.validated:.3f}, "
-        f"a difference of {_with_interval(difference.validation, difference.validation_interval)}"
+        f"a difference of {with_interval(difference.validation, difference.validation_interval)}"
         f"{'' if sure else ', which may be chance'}"
     )
     if difference.test is None:
         return f"{sentence}."
     ahead = "ahead" if difference.test > 0 else "behind"
-    apart = _with_interval(difference.test, difference.test_interval)
+    apart = with_interval(difference.test, difference.test_interval)
     return f"{sentence}; on the test rows it is {ahead}, by {apart}."
 
 
 def difference_words(difference: Difference) -> str:
     """Return by how much a baseline's validated macro-F1 is ahead of what was found."""
-    return _with_interval(difference.validation, difference.validation_interval, plus=True)
-
-
-def _with_interval(
-    value: float, interval: tuple[float | None, float | None] | Interval, *, plus: bool = False
-) -> str:
-    number = _signed(value, plus=plus)
-    low, high = interval
-    return (
-        number if low is None or high is None else f"{number} ({_signed(low)} to {_signed(high)})"
-    )
-
-
-def _signed(value: float, *, plus: bool = False) -> str:
-    text = f"{value:+.3f}" if plus else f"{value:.3f}"
-    if text in ("-0.000", "+0.000"):
-        text = "0.000"
-    return text.replace("-", "\N{MINUS SIGN}")
+    return with_interval(difference.validation, difference.validation_interval, plus=True)

@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from search.appraisal.interval import Bounds
 from search.figures.words import listed
 from search.space.objective import in_words
 from search.store.attributes import CERTIFICATE
@@ -21,8 +22,6 @@ ALL = "all together"
 CHANCE = "nothing that can be told from chance"
 IT, THEY = ("is", "costs"), ("are", "cost")
 VERBS = {"class weights": THEY}
-
-Bounds = tuple[float | None, float | None]
 
 
 class Worth(BaseModel):

@@ -5,7 +5,6 @@ session -> predictions, fitted or kept -> scores and differences -> Comparison
 Predictions are kept in WORKSPACE/STUDY/baselines/, so that a search which goes on fits none again.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,9 @@ from torch import Tensor
 from search.appraisal.baselines import Baseline, Comparison, Difference, Found, Scores
 from search.appraisal.estimators import ESTIMATORS, Estimator
 from search.appraisal.fitting import Predictions, fit_baselines
+from search.appraisal.interval import bounds
 from search.session import Session
+from search.store.identity import digest_of
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
 from trainer.experiment import Experiment, held_out_probabilities
@@ -162,7 +163,7 @@ def _scores(evaluation: Evaluation, compared: Compared) -> Scores:
     errors = [label.calibration_error for label in evaluation.labels.values()]
     return Scores(
         macro_f1=evaluation.macro_f1,
-        interval=_known(compared.interval),
+        interval=bounds(compared.interval),
         macro_average_precision=evaluation.macro_average_precision,
         macro_roc_auc=_or_none(evaluation.macro_roc_auc),
         calibration_error=sum(errors) / len(errors),
@@ -189,11 +190,11 @@ def _difference(pair: Pair) -> Difference:
     (low, high), test = pair.pool.difference_interval, pair.test
     return Difference(
         validation=pair.flattery - pair.pool.difference,
-        validation_interval=_known((pair.flattery - high, pair.flattery - low)),
+        validation_interval=bounds((pair.flattery - high, pair.flattery - low)),
         test=None if test is None else -test.difference,
         test_interval=(None, None)
         if test is None
-        else _known((-test.difference_interval[1], -test.difference_interval[0])),
+        else bounds((-test.difference_interval[1], -test.difference_interval[0])),
     )
 
 
@@ -203,10 +204,6 @@ def _found(find: Find) -> Found:
         return Found(validated=find.validated, test=None, test_ap=None)
     scores = {"test": test["macro_f1"], "test_ap": test["macro_average_precision"]}
     return Found(validated=find.validated, **scores)
-
-
-def _known(interval: tuple[float, float]) -> tuple[float | None, float | None]:
-    return _or_none(interval[0]), _or_none(interval[1])
 
 
 def _or_none(value: float) -> float | None:
@@ -228,7 +225,7 @@ def _identity(session: Session, estimator: Estimator) -> str:
         "package": f"{package} {version(package)}",
         "raretune": version("raretune"),
     }
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    return digest_of(whole)
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -4,7 +4,6 @@ It is chosen where table and predictions are at hand, and stands among the study
 attributes, so that a report needs neither.
 """
 
-import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -14,14 +13,14 @@ from typing import Any
 import optuna
 from pydantic import BaseModel, ConfigDict, Field
 
+from search.appraisal.interval import Bounds
 from search.store.attributes import ENSEMBLE
-from search.store.identity import identity_of, origin_of
+from search.store.identity import digest_of, identity_of, origin_of
 from search.store.records import TrialRecord, complete
 from search.store.transactions import is_writable, set_study_attributes, study_attributes
 from trainer.checkpoint import json_text
 
 FORMAT = 1
-Bounds = tuple[float | None, float | None]  # of a 95 % interval; None where it is undefined
 
 
 class Frozen(BaseModel):
@@ -88,7 +87,7 @@ def store(study: optuna.Study, ensemble: Ensemble) -> None:
     """Keep an ensemble with the study, unless that was opened to be read only."""
     if is_writable(study):
         content = json.loads(json_text(ensemble.model_dump()))
-        about = {"format": FORMAT, "study_id": identity_of(study), "sha256": _sha256(content)}
+        about = {"format": FORMAT, "study_id": identity_of(study), "sha256": digest_of(content)}
         set_study_attributes(study, {ENSEMBLE: {**about, "content": content}})
 
 
@@ -101,7 +100,7 @@ def stored(study: optuna.Study, records: Sequence[TrialRecord]) -> Ensemble | No
         kept = study_attributes(study)[ENSEMBLE]
         content = kept["content"]
         about = kept["format"], kept["study_id"], kept["sha256"]
-        if about != (FORMAT, identity_of(study), _sha256(content)):
+        if about != (FORMAT, identity_of(study), digest_of(content)):
             return None
         found = Ensemble.model_validate(content)
     except (KeyError, TypeError, ValueError):  # pydantic's error is a ValueError
@@ -112,10 +111,6 @@ def stored(study: optuna.Study, records: Sequence[TrialRecord]) -> Ensemble | No
     }
     is_current = found.digests == [digests.get(number) for number in found.trials]
     return found if is_current and ranked[0].number == found.best else None
-
-
-def _sha256(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def to_json(ensemble: Ensemble, test: Mapping[str, Any] | None, folder: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from search.appraisal.estimators import Estimator, inputs_of, probabilities_of
 from search.waves.forkserver import context, quiet_start, warm_up
+from search.waves.runs import StoppedError
 from trainer.experiment import Experiment
 
 POLL_SECONDS = 0.5
@@ -41,10 +42,6 @@ class Predictions:
     test: Tensor
     unlearnable: tuple[str, ...]
     seconds: float
-
-
-class StoppedError(Exception):
-    """The user ended it before all baselines were fitted."""
 
 
 class Job(NamedTuple):
@@ -189,7 +186,7 @@ def _in_turn(
     """Yield the jobs' outcomes; what belongs to a baseline that failed meanwhile is left out."""
     for job in jobs:
         if should_stop():
-            raise StoppedError
+            raise StoppedError("stopped before all baselines were fitted")
         if job.baseline not in failed:
             yield job, task.do(job)
 
@@ -211,7 +208,7 @@ def _side_by_side(
             running = {pool.submit(_do, job): job for job in jobs}
         while running:
             if should_stop():
-                raise StoppedError
+                raise StoppedError("stopped before all baselines were fitted")
             for future in wait(running, POLL_SECONDS, "FIRST_COMPLETED").done:
                 job = running.pop(future)
                 if job.baseline in failed:

@@ -5,7 +5,6 @@ report can be made from the storage alone. It stands among the study's system at
 one for each label and one for the rest, each far below the 65,535 bytes of MySQL's TEXT.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from search.store.attributes import EVIDENCE
-from search.store.identity import Origin, origin_of_number
+from search.store.identity import Origin, digest_of, origin_of_number
 from search.store.records import TrialRecord, complete
 from search.store.transactions import is_writable, set_study_attributes, study_attributes
 from trainer.checkpoint import Checkpoint, json_text
@@ -201,7 +200,7 @@ def store(study: optuna.Study, evidence: Evidence) -> None:
     set_study_attributes(
         study,
         {
-            EVIDENCE + name: {**about, "content": piece, "sha256": _sha256(piece)}
+            EVIDENCE + name: {**about, "content": piece, "sha256": digest_of(piece)}
             for name, piece in pieces.items()
         },
     )
@@ -248,13 +247,9 @@ def _content(piece: dict[str, Any], trial: int, origin: Origin) -> dict[str, Any
     if (piece.get("study_id"), piece.get("digest", "")) != origin:
         if origin.study_id is not None or "digest" in piece:
             raise ValueError("a piece of another study's evidence, or of what its trial was before")
-    elif piece["sha256"] != _sha256(piece["content"]):
+    elif piece["sha256"] != digest_of(piece["content"]):
         raise ValueError("a piece that was changed")
     return dict(piece["content"])
-
-
-def _sha256(piece: object) -> str:
-    return hashlib.sha256(json.dumps(piece, sort_keys=True).encode()).hexdigest()
 
 
 def up_to_date(study: optuna.Study, records: Sequence[TrialRecord]) -> Evidence | None:
@@ -264,10 +259,10 @@ def up_to_date(study: optuna.Study, records: Sequence[TrialRecord]) -> Evidence 
     if evidence is None or not evidence.contenders:
         return evidence
     known = {contender.name for contender in evidence.contenders}
-    return evidence if known >= baselines(records).keys() else None
+    return evidence if known >= other_recipes(records).keys() else None
 
 
-def baselines(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
+def other_recipes(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
     """Return the first complete trial of each known recipe by its name; not the best trial's."""
     best, *others = complete(records)
     found: dict[str, TrialRecord] = {}

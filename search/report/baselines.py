@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.appraisal.baselines import Comparison, Difference
+from search.appraisal.interval import Bounds, signed
 from search.figures.words import listed
-from search.report.verdict import signed
 from trainer.pages.html import DASH
 
-Bounds = tuple[float | None, float | None]
 NONE: Bounds = (None, None)
 MEANING = (
     "Each was fitted on the train rows of the same folds, for one label at a time, with thresholds "

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from search.appraisal.certificate import Certificate, Worth, told
+from search.appraisal.certificate import Certificate, told
+from search.appraisal.interval import with_interval
 from search.figures.words import count
-from search.report.verdict import signed
 from search.space.objective import in_words
 
 
@@ -17,12 +17,8 @@ def certificate_content(certificate: Certificate) -> dict[str, Any]:
         "new seeds as they are and without each remedy, on the same folds and for at most "
         f"{count(certificate.epochs, 'epoch')}. The intervals are over resampled rows and over "
         "seeds. All other settings stay as they were tuned, which was with the remedy in place.",
-        "remedies": [(one.remedy, _with_interval(one), told(one)) for one in certificate.remedies],
+        "remedies": [
+            (one.remedy, with_interval(one.difference, one.interval), told(one))
+            for one in certificate.remedies
+        ],
     }
-
-
-def _with_interval(worth: Worth) -> str:
-    low, high = worth.interval
-    if low is None or high is None:
-        return signed(worth.difference)
-    return f"{signed(worth.difference)} ({signed(low)} to {signed(high)})"

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from search.appraisal.ensemble import Bounds, Ensemble, TestScores, recommendation
+from search.appraisal.ensemble import Ensemble, TestScores, recommendation
+from search.appraisal.interval import Bounds, with_interval
 from search.figures.words import count
-from search.report.verdict import remedy_words, signed
+from search.report.verdict import remedy_words
 from search.store.records import StudyRecord
 
 
@@ -19,8 +20,8 @@ def ensemble_content(study: StudyRecord, ensemble: Ensemble, best_folder: Path) 
             f"The ensemble is the weighted mean of {count(len(ensemble.trials), 'trial')}, chosen "
             f"among the best {ensemble.chosen_from} by average precision on rows held out from "
             "training. The validated scores are of rows that chose neither it nor the best trial; "
-            f"its lead there is {_gain(f1.difference, f1.interval)} in macro-F1 and "
-            f"{_gain(precision.difference, precision.interval)} in average precision."
+            f"its lead there is {with_interval(f1.difference, f1.interval)} in macro-F1 and "
+            f"{with_interval(precision.difference, precision.interval)} in average precision."
         ),
         "rows": [
             {
@@ -39,13 +40,6 @@ def ensemble_content(study: StudyRecord, ensemble: Ensemble, best_folder: Path) 
             for number, weight in zip(ensemble.trials, ensemble.weights, strict=True)
         ],
     }
-
-
-def _gain(difference: float, interval: Bounds) -> str:
-    low, high = interval
-    if low is None or high is None:
-        return signed(difference)
-    return f"{signed(difference)} ({signed(low)} to {signed(high)})"
 
 
 def _tests(test: TestScores | None) -> list[tuple[float | None, Bounds]]:

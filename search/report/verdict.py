@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from search.appraisal.interval import signed
 from search.evidence.evidence import Contender, Evidence, LabelEvidence
 from search.figures.words import count
 from search.space.space import BASELINE
@@ -57,11 +58,6 @@ def compared(contender: Contender) -> str:
         f"{'better' if ahead else 'worse'} than {contender.name} by "
         f"{signed(abs(contender.difference))} ({signed(near)} to {signed(far)}){sure}"
     )
-
-
-def signed(value: float) -> str:
-    """Return a number with three digits and a minus sign proper."""
-    return f"{value:.3f}".replace("-0.000", "0.000").replace("-", "\N{MINUS SIGN}")
 
 
 def confirmation(confirmed: Sequence[Confirmation], best: TrialRecord, score: str) -> str:

@@ -79,7 +79,12 @@ def trial_digest(
         "table": table,
         "value": None if value is None else float(value),
     }
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    return digest_of(whole)
+
+
+def digest_of(content: object) -> str:
+    """Return the SHA-256 of what is kept as JSON, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _whole(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ POLL_SECONDS = 0.5
 
 
 class StoppedError(RaretuneError):
-    """The user asked to stop before all runs had ended."""
+    """The user asked to stop before all was done."""
 
 
 class Run(NamedTuple):

@@ -10,7 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from search.appraisal.estimators import ESTIMATORS, Estimator, inputs_of, probabilities_of
-from search.appraisal.fitting import StoppedError, fit_baselines
+from search.appraisal.fitting import fit_baselines
+from search.waves.runs import StoppedError
 from trainer.data.features import fit_features
 from trainer.data.table import Roles
 from trainer.experiment import SplitSettings, prepare_experiment
