@@ -150,7 +150,7 @@ def search(
         "missing": missing,
         "decimal": decimal,
         "thousands": thousands,
-        "separator": "\t" if separator == r"\t" else separator,
+        "separator": separator,
         "encoding": encoding,
         "sheet": sheet,
     }

@@ -4,16 +4,17 @@ Every flag is spelled with underscores, as in the guide, or with hyphens. Every 
 a sentence and names its default. Nothing heavy is imported here.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 
-def flag(name: str, help_text: str, *more: str) -> Any:
-    """Return an option spelled --its_name and --its-name."""
+def flag(name: str, help_text: str, *more: str, callback: Callable[..., Any] | None = None) -> Any:
+    """Return an option spelled --its_name and --its-name; `callback` gets and returns its value."""
     spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}", *more))
-    return typer.Option(*spellings, help=help_text, show_default=False)
+    return typer.Option(*spellings, help=help_text, show_default=False, callback=callback)
 
 
 FILES = "a CSV, Parquet, Arrow or Excel file or one of SAS, Stata or SPSS; - is standard input"

@@ -51,12 +51,20 @@ Thousands = Annotated[
         "none.",
     ),
 ]
+
+
+def _typed(separator: str | None) -> str | None:
+    r"""Return the separator that is meant: in a shell, a tab is easily typed as \t only."""
+    return "\t" if separator == r"\t" else separator
+
+
 Separator = Annotated[
     str | None,
     flag(
         "separator",
         "Character between the cells of a text file; by default it is found from the file: a "
         "comma, semicolon, tab or |.",
+        callback=_typed,
     ),
 ]
 Encoding = Annotated[
@@ -103,8 +111,6 @@ def dialect_of(given: Mapping[str, Any]) -> "Dialect":
     """Return how a table is written by the flags given; raises ConfigError."""
     from trainer.data.cells.dialect import Dialect, check_dialect
 
-    if given.get("separator") == r"\t":
-        given = {**given, "separator": "\t"}
     names = ("separator", "encoding", "sheet", "decimal", "thousands")
     values = {name: given[name] for name in names if given.get(name) is not None}
     dialect = Dialect(missing=tuple(given.get("missing") or ()), **values)
