@@ -247,7 +247,7 @@ def ensemble(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Make an ensemble of a study's best trials anew.
+    """Choose the ensemble of a study's best trials again.
 
     It is chosen by the predictions of rows that were held out from training, and its checkpoint is
     WORKSPACE/STUDY/ensemble. Every search ends with one; here, trials whose predictions are not

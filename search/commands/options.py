@@ -112,7 +112,7 @@ Trials = Annotated[
 ]
 Timeout = Annotated[
     float | None,
-    flag("timeout", "End this search after so many seconds; 0, the default, sets no limit."),
+    flag("timeout", "End this search after this many seconds; 0, the default, sets no limit."),
 ]
 Stack = Annotated[
     int | None,

@@ -21,7 +21,7 @@ def check_effects(given: Mapping[str, Any], config: TrainConfig) -> None:
     """Raise ConfigError for the first flag given that a run of this config never looks at."""
     for name, what_it_needs in _without_effect(given, config):
         raise ConfigError(
-            f"--{name} {given[name]} has no effect {what_it_needs}, or leave --{name} away"
+            f"--{name} {given[name]} has no effect {what_it_needs}, or leave --{name} out"
         )
 
 

@@ -86,4 +86,4 @@ def check_roles(roles: Roles) -> None:
     if not roles.list_separator:
         raise TableError("--list_separator is empty; give the text between a list's items")
     if roles.positive:
-        raise TableError("--positive has no effect with --labels_from; leave one of them away")
+        raise TableError("--positive has no effect with --labels_from; leave one of them out")

@@ -247,9 +247,9 @@ def _deal_again(
     among = "" if groups is None else f" in {len(units)} groups"
     needed = int(np.ceil(MIN_EACH / shares.min()))
     if not possible or len(units) < needed:
-        advice = f"some {needed} would do: leave the label away, or"
+        advice = f"some {needed} would do: leave the label out, or"
     else:
-        advice = f"{DEALS - 1} other deals fell short too: leave the rarest labels away, or"
+        advice = f"{DEALS - 1} other deals fell short too: leave the rarest labels out, or"
     raise TableError(
         f"label column {label_names[short.label]!r} has {len(rows)} {kind}{among}, and the "
         f"{PARTS[short.part]} part got {short.held} where {MIN_EACH} are needed; {advice} raise "

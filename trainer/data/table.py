@@ -193,7 +193,7 @@ def _understood(
     if unused:
         raise TableError(
             f"--missing {few(sorted(unused))} is in no feature of {path.name}; correct it, or "
-            "leave it away"
+            "leave it out"
         )
     return features, converted
 

@@ -36,8 +36,8 @@ def refusal(done):
         ("--threshold_metric f2", "thresholds stay 0.5", "add --optimize_thresholds"),
         ("--focal_gamma 3", "--loss_type bce", "add --loss_type focal"),
         ("--focal_gamma 3 --loss_type weighted_bce", "weighted_bce", "add --loss_type focal"),
-        ("--num_layers 0 --hidden_dim 512", "no hidden layer", "leave --hidden_dim away"),
-        ("--num_layers 0 --dropout 0.5", "no hidden layer", "leave --dropout away"),
+        ("--num_layers 0 --hidden_dim 512", "no hidden layer", "leave --hidden_dim out"),
+        ("--num_layers 0 --dropout 0.5", "no hidden layer", "leave --dropout out"),
         ("--use_weighted_sampling --weight_method none", "--weight_method none", "no effect"),
     ],
 )
