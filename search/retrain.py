@@ -59,7 +59,8 @@ def retrain(session: Session, record: TrialRecord, kept: Checkpoint | None = Non
     """Train a trial alone and compare with all that is stored of it, and with what was `kept`."""
     scores = ResampledScores(session.experiment.data, session.definition.objective)
     epochs = ResampledEpochs(scores)
-    result = retrained(session, record, epochs.note)
+    config = TrainConfig.create(**record.config)
+    result = retrained(session, record, lambda report: epochs.note(report, [config]))
     checkpoint = session.checkpoint(record.number, record.value, result)
     at_best = scores.of(result)
     resampled = epochs.of(0, result), {} if at_best is None else at_best.stored()

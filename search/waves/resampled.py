@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from studies.definition import LABEL_OBJECTIVE
+from trainer.config import TrainConfig
 from trainer.loop.fit import EpochReport, TrainResult
 from trainer.loop.validation import cross_fitted_decisions
 from trainer.scores.metrics import Counts
@@ -58,11 +59,6 @@ class ResampledScores:
     def _resamples(self) -> Resamples:
         return Resamples(self._labels, self.data.groups, resamples=self.resamples)
 
-    @property
-    def may_choose_epochs(self) -> bool:
-        """Whether some run chooses its epochs by the objective, and that is soon scored anew."""
-        return self.objective in LABEL_SCORES
-
     def of(self, result: TrainResult) -> Drawn | None:
         """Return the scores of a result's best epoch; None for one without a finite epoch."""
         if result.held_out is None:
@@ -88,29 +84,33 @@ class ResampledScores:
 
 
 class ResampledEpochs:
-    """Scores of all epochs of some runs that train together; `note` hears of each epoch."""
+    """Scores of the epochs of some runs that train together; `note` hears of each epoch."""
 
     def __init__(self, scores: ResampledScores) -> None:
         self.scores = scores
         self._epochs: dict[int, list[Drawn]] = {}
 
-    def note(self, report: EpochReport) -> None:
-        """Score the epoch of a report's runs."""
-        if not self.scores.may_choose_epochs:
-            return
+    def note(self, report: EpochReport, configs: Sequence[TrainConfig]) -> None:
+        """Score the epoch of a report's K runs, of these configs, whose epochs need it."""
         cross_fold = self.scores.data.cross_fold
-        for k, run in enumerate(report.runs):
-            decisions = report.validation.decisions(k, cross_fold).cpu()
-            scored = self.scores.score(report.validation.held_out[k], decisions)
-            self._epochs.setdefault(run, []).append(scored)
+        for k, (run, config) in enumerate(zip(report.runs, configs, strict=True)):
+            if self._chooses_epochs(config):
+                decisions = report.validation.decisions(k, cross_fold).cpu()
+                scored = self.scores.score(report.validation.held_out[k], decisions)
+                self._epochs.setdefault(run, []).append(scored)
 
     def of(self, run: int, result: TrainResult) -> dict[str, list[float]]:
         """Return what a study keeps of a run that ended, nothing without a finite epoch."""
         epochs = self._epochs.pop(run, [])
-        if result.config.early_stop_metric == self.scores.objective and result.best_epoch:
+        if self._chooses_epochs(result.config) and result.best_epoch:
             return _best_of_each_draw(epochs).stored()
         at_best = self.scores.of(result)
         return {} if at_best is None else at_best.stored()
+
+    def _chooses_epochs(self, config: TrainConfig) -> bool:
+        """Whether epochs are chosen by the objective; a ranking takes too long to score anew."""
+        objective = self.scores.objective
+        return objective in LABEL_SCORES and config.early_stop_metric == objective
 
 
 def _best_of_each_draw(epochs: Sequence[Drawn]) -> Drawn:

@@ -120,7 +120,7 @@ class Wave:
         if time.monotonic() - self._beat > HEARTBEAT_SECONDS:
             self._beat = time.monotonic()
             beat(self.study, [asked.trial for asked in (*members, *self.held)])
-        self.resampled.note(report)
+        self.resampled.note(report, [asked.config for asked in members])
         values = values_of(report, self.objective, list(self._prevalence))
         told = list(zip(members, report.epochs, values, strict=True))
         lost = set(

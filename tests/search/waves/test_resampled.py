@@ -36,7 +36,7 @@ def followed(data, objective, configs=CONFIGS):
     seen = {run: [] for run in range(len(configs))}
 
     def on_epoch(report):
-        epochs.note(report)
+        epochs.note(report, [configs[run] for run in report.runs])
         for k, run in enumerate(report.runs):
             seen[run].append(report.validation.held_out[k].clone())
         return [True] * len(report.runs)
@@ -71,6 +71,12 @@ def test_an_epoch_that_the_objective_did_not_choose_is_scored_as_it_is(data, obj
     assert results[2].config.early_stop_metric == "macro_recall"
     assert kept[2] == ResampledScores(data, objective).of(results[2]).stored()
     assert ("macro_f1" in kept[2]) == (objective != "macro_f1")
+
+
+def test_epochs_that_a_ranking_chose_are_not_scored_one_by_one(data):
+    config = CONFIGS[0].model_copy(update={"early_stop_metric": "average_precision"})
+    (result,), (kept,), _ = followed(data, "average_precision", [config])
+    assert kept == ResampledScores(data, "average_precision").of(result).stored()
 
 
 def test_the_macro_f1_of_another_objective_is_that_of_the_epochs_it_chose(data):

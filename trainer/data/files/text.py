@@ -68,8 +68,8 @@ def open_text(source: Source, dialect: Dialect) -> Opened:
         return Opened(source, encoding, _separator(text))
     if not _separates(text, dialect.separator):
         raise TableError(
-            f"--separator {dialect.separator!r} is not in the header of {source.name}; leave it out "
-            "to have it found from the file"
+            f"--separator {dialect.separator!r} is not in the header of {source.name}; leave it "
+            "out to have it found from the file"
         )
     return Opened(source, encoding, dialect.separator)
 
