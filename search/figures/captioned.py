@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from search.figures.words import plotly_text
 from search.store.records import TrialRecord
-from trainer.pages.curves import BLUE, GREY
+from trainer.pages.curves import BLUE, GREY, legend_above
 
 GREEN, PURPLE = "#009e73", "#cc79a7"  # of Okabe and Ito's colours, as far as legible on any ground
 LEGEND_LETTERS = 56  # of a line of a legend: as many as fit a phone
@@ -45,19 +45,7 @@ def add_legend(figure: go.Figure, marks: Mapping[str, tuple[str, str]]) -> None:
             room = LEGEND_LETTERS
         room -= letters
         lines[-1].append(f'<span style="color:{colour}">{glyph}</span> {plotly_text(name)}')
-    figure.add_annotation(
-        text="<br>".join("\u2003".join(line) for line in lines),
-        xref="paper",
-        yref="paper",
-        x=1,
-        y=1,
-        xanchor="right",
-        yanchor="bottom",
-        yshift=4,
-        align="right",
-        showarrow=False,
-        font_size=11,
-    )
+    legend_above(figure, "<br>".join("\u2003".join(line) for line in lines))
     figure.layout.margin.t = 12 + LEGEND_LINE * len(lines)
 
 

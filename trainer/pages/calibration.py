@@ -3,7 +3,14 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from trainer.pages.curves import BLUE, GREY, ORANGE, plain_figure, wilson_interval
+from trainer.pages.curves import (
+    BLUE,
+    GREY,
+    ORANGE,
+    legend_above,
+    plain_figure,
+    wilson_interval,
+)
 from trainer.pages.html import number, percent
 from trainer.scores.reliability import DecisionCurve, Reliability
 
@@ -111,16 +118,5 @@ def _legend(figure: go.Figure, names: list[str]) -> None:
         f'<span style="color:{LOOKS[name]["color"]}">\N{BLACK CIRCLE}</span> {name}'
         for name in names
     ]
-    figure.add_annotation(
-        text="\u2002".join(marks),
-        xref="paper",
-        yref="paper",
-        x=1,
-        y=1,
-        xanchor="right",
-        yanchor="bottom",
-        yshift=4,
-        showarrow=False,
-        font_size=11,
-    )
+    legend_above(figure, "\u2002".join(marks))
     figure.layout.margin.t = 12 + LEGEND_LINE

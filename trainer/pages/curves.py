@@ -114,6 +114,23 @@ _LINE = {"mode": "lines"}
 _GUESS = {"color": GREY, "width": 1.5, "dash": "dash"}
 
 
+def legend_above(figure: go.Figure, html: str) -> None:
+    """Write a legend above the right end of a plot, in lines of HTML."""
+    figure.add_annotation(
+        text=html,
+        xref="paper",
+        yref="paper",
+        x=1,
+        y=1,
+        xanchor="right",
+        yanchor="bottom",
+        yshift=4,
+        align="right",
+        showarrow=False,
+        font_size=11,
+    )
+
+
 def _along(curve: Curve, x: str, y: str) -> dict[str, object]:
     text = f"{x} %{{x:.3f}}<br>{y} %{{y:.3f}}<br>threshold %{{customdata:.3f}}<extra></extra>"
     points = {"x": curve.x, "y": curve.y, "customdata": np.minimum(curve.thresholds, 1.0)}
