@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 STEPS, HALVINGS = 100, 40
 DAMPING = 1e-9  # added to the curvature, which may vanish far out
@@ -63,5 +63,5 @@ def _shortened(
 
 def _loss(at: Tensor, columns: Tensor, y: Tensor, pull: Tensor) -> Tensor:
     """Return the negative log-likelihood in nats, with what the pull adds to it."""
-    logit = columns @ at
-    return (softplus(logit) - y * logit).sum() + (pull * (at - 1).square()).sum() / 2
+    right = torch.where(y > 0, 1.0, -1.0) * (columns @ at)
+    return (pull * (at - 1).square()).sum() / 2 - logsigmoid(right).sum()
